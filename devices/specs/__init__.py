@@ -1,0 +1,1 @@
+"""Device specs as TOML files, one for each device."""

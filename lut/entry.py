@@ -1,0 +1,57 @@
+"""One row of a latency table: a block or a whole network, with the samples it was derived from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
+
+Role = Literal["block", "calibration", "holdout"]
+ROLES: tuple[Role, ...] = ("block", "calibration", "holdout")
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One measured block or network. Times are milliseconds for one call at the table's batch size.
+
+    `samples_ms` are the medians of the rounds; the statistics come from them and from the raw samples.
+    `cost_ms` is what the block adds to a network or, for a network, the table's prediction. `blocks`
+    are a network's block keys in order. A failed entry has the flag `failed`, a `reason` and NaN times.
+    """
+
+    role: Role
+    block: str
+    latency_ms: float = NAN
+    cost_ms: float = NAN
+    ci_low_ms: float = NAN
+    ci_high_ms: float = NAN
+    std_ms: float = NAN
+    min_ms: float = NAN
+    p95_ms: float = NAN
+    runs: int = 0
+    rounds: int = 0
+    samples_ms: tuple[float, ...] = ()
+    flags: tuple[str, ...] = ()
+    reason: str = ""
+    blocks: tuple[str, ...] = ()
+    temperature_c: float = NAN
+    clock_mhz: float = NAN
+    round_states: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no usable latency."""
+        return "failed" in self.flags or not np.isfinite(self.latency_ms)
+
+    @property
+    def relative_ci(self) -> float:
+        """Half the width of the confidence interval of the median, relative to it."""
+        return (self.ci_high_ms - self.ci_low_ms) / 2 / self.latency_ms
+
+    def as_row(self) -> dict[str, Any]:
+        """Plain values by column name, sequences as lists."""
+        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in row.items()}

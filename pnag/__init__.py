@@ -1,0 +1,25 @@
+"""PNAG: learn from a latency table and measured accuracies, generate the best network for any budget."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pnag.architecture import Architecture
+from pnag.errors import PnagError
+from pnag.space import SearchSpace, load_space
+
+if TYPE_CHECKING:
+    from pnag.generate import Candidate, Generator
+    from pnag.supernet import Supernet
+
+__all__ = ["Architecture", "Candidate", "Generator", "PnagError", "SearchSpace", "Supernet", "load_space"]
+
+# Imported on first use: generating needs no torch, and torch takes longer to import than all the rest.
+_LAZY = {"Generator": "pnag.generate", "Candidate": "pnag.generate", "Supernet": "pnag.supernet"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'pnag' has no attribute '{name}'")

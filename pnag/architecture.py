@@ -1,0 +1,71 @@
+"""An architecture by value, and its public string `depths:kernels:expands`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from pnag.errors import ArchitectureError
+
+Numbers = tuple[int, ...]
+
+
+@dataclass(frozen=True, order=True)
+class Architecture:
+    """Depth of each unit, kernel and expand ratio of each layer; 0 for a layer beyond its unit's depth.
+
+    `depths` has shape (units,), `kernels` and `expands` have shape (units · layers,), unit by unit.
+    Whether the numbers are choices of a space is for `SearchSpace.check` to say. Raises
+    `ArchitectureError` for counts that do not fit, or for layers present beyond the depth or absent within.
+    """
+
+    depths: Numbers
+    kernels: Numbers
+    expands: Numbers
+
+    def __post_init__(self) -> None:
+        units, layers = len(self.depths), len(self.kernels)
+        if units == 0 or layers == 0 or layers % units or len(self.expands) != layers:
+            raise ArchitectureError(
+                f"an architecture of {units} depths, {layers} kernels and {len(self.expands)} expands; "
+                "kernels and expands are as many as units times layers, for instance 5, 20 and 20"
+            )
+        per_unit = layers // units
+        for position, (kernel, expand) in enumerate(zip(self.kernels, self.expands, strict=True)):
+            unit, layer = divmod(position, per_unit)
+            present = layer < self.depths[unit]
+            if present != (kernel > 0) or present != (expand > 0):
+                raise ArchitectureError(
+                    f"unit {unit + 1} has depth {self.depths[unit]} but layer {layer + 1} has kernel {kernel} and "
+                    f"expand {expand}; layers within the depth have both, layers beyond it have 0 and 0"
+                )
+
+    @property
+    def layers_per_unit(self) -> int:
+        """Layers that a unit may have at most."""
+        return len(self.kernels) // len(self.depths)
+
+    def layer(self, unit: int, layer: int) -> tuple[int, int]:
+        """Kernel and expand ratio of a layer, both counted from 0."""
+        position = unit * self.layers_per_unit + layer
+        return self.kernels[position], self.expands[position]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the public string back; `str(Architecture.parse(s)) == s`. Raises `ArchitectureError`."""
+        parts = text.strip().split(":")
+        if len(parts) != 3:
+            raise ArchitectureError(f"'{text}' has {len(parts)} parts; an architecture is 'depths:kernels:expands'")
+        depths, kernels, expands = (_numbers(part, text) for part in parts)
+        return cls(depths, kernels, expands)
+
+    def __str__(self) -> str:
+        return ":".join(",".join(map(str, part)) for part in (self.depths, self.kernels, self.expands))
+
+
+def _numbers(part: str, text: str) -> Numbers:
+    words = part.split(",")
+    if not all(word.isascii() and word.isdigit() and str(int(word)) == word for word in words):
+        bad = next(word for word in words if not (word.isascii() and word.isdigit() and str(int(word)) == word))
+        raise ArchitectureError(f"'{bad}' in '{text}' is not a number; write digits separated by commas")
+    return tuple(int(word) for word in words)

@@ -1,0 +1,1 @@
+"""Profiling: build, export and measure blocks and networks, write the table."""

@@ -1,0 +1,138 @@
+"""What the four commands share: one-line errors with exit codes, JSON on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else there.")]
+
+INTERRUPTED = 130
+_LINE_EVERY_S = 10.0
+
+
+def new_app() -> typer.Typer:
+    """A Typer application whose errors are left to `run_app`."""
+    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def run_app(app: typer.Typer, name: str) -> NoReturn:
+    """Run a command and exit with its status: 0, or an error's own `exit_code` after one line on stderr.
+
+    Errors of this project carry `exit_code`; what the system refuses (no permission, a full disk) ends
+    with 2. Anything else is a bug and keeps its traceback, as everything does with `--debug`.
+    """
+    try:
+        status = app(prog_name=name, standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail(name, "interrupted; run the same command again to go on", INTERRUPTED)
+    except Exception as error:
+        code: int | None = getattr(error, "exit_code", None)
+        if code is None and isinstance(error, OSError):
+            code = 2
+        if code is None or "--debug" in sys.argv:
+            traceback.print_exc()
+            sys.exit(code or 1)
+        usage = getattr(error, "format_message", None)  # Typer's own errors, wherever it keeps their class
+        _fail(name, usage() if usage else str(error), code)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(name: str, message: str, code: int) -> NoReturn:
+    line = " ".join(message.split())
+    print(f"{name}: {line}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
+def say(message: str) -> None:
+    """A message for the user, on stderr."""
+    print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def print_text(text: str) -> None:
+    """A command's answer, on stdout."""
+    print(text)  # noqa: T201
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """A command's answer as one JSON document on stdout; NaN becomes null."""
+    print(json.dumps(_finite(document), indent=2, sort_keys=False))  # noqa: T201
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+class Progress:
+    """Progress of long work: a bar with an estimate on a terminal, plain lines elsewhere. A context manager."""
+
+    def __init__(self, label: str, total: float) -> None:
+        self._label, self._total, self._done = label, total, 0.0
+        self._started_s = self._spoke_s = time.monotonic()
+        self._rich: RichProgress | None = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
+            self._rich = Progress(*columns, console=Console(stderr=True))
+            self._task = self._rich.add_task(self._label, total=self._total, note="")
+            self._rich.start()
+        return self
+
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        """So much more is done; `note` is shown beside it."""
+        self._done += amount
+        if self._rich is not None:
+            self._rich.update(self._task, advance=amount, note=note)
+            return
+        now = time.monotonic()
+        if now - self._spoke_s >= _LINE_EVERY_S:
+            self._spoke_s = now
+            self._line(now, note)
+
+    def extend(self, amount: float) -> None:
+        """There is more to do than was known."""
+        self._total += amount
+        if self._rich is not None:
+            self._rich.update(self._task, total=self._total)
+
+    def _line(self, now: float, note: str) -> None:
+        passed = now - self._started_s
+        left = passed / self._done * (self._total - self._done) if self._done else float("nan")
+        share = 100 * self._done / self._total if self._total else 100.0
+        say(f"{self._label}: {share:.0f} %, {passed:.0f} s passed, about {left:.0f} s left{note and f', {note}'}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._rich is not None:
+            self._rich.stop()
