@@ -1,0 +1,1 @@
+"""What measures speed and quality; each result lies in `results/`, with the machine and the versions beside it."""
