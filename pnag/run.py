@@ -1,0 +1,113 @@
+"""A run directory: everything one training made, and the manifest that says what belongs together.
+
+    runs/NAME/
+        run.json           what was asked, what each stage made, hashes of all of it
+        table.parquet      the latency table that was learnt from
+        supernet/          checkpoints and curve of the supernet, where one was trained
+        archive.parquet    architectures with their accuracies
+        generator.npz      evaluator and generator: all that pnag-generate needs
+
+A stage whose output is recorded in the manifest is not done again, so a killed training goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from lut.files import replacing
+from pnag.errors import RunError
+
+FORMAT = 1
+MANIFEST = "run.json"
+TABLE = "table.parquet"
+ARCHIVE = "archive.parquet"
+SUPERNET = "supernet"
+RUNS = Path("runs")
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass
+class Run:
+    """A run directory that is open. `asked` identifies the run: another training may not go on in its place."""
+
+    directory: Path
+    asked: Mapping[str, Any]
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    created: str = ""
+
+    @classmethod
+    def start(cls, directory: str | Path, asked: Mapping[str, Any], *, fresh: bool = False) -> Self:
+        """Begin a run, or go on with the one that is there.
+
+        Raises `RunError` if the directory holds a run that was asked for with other settings, unless `fresh`.
+        """
+        directory = Path(directory)
+        run = cls(directory, json.loads(json.dumps(asked)), created=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+        if (directory / MANIFEST).is_file() and not fresh:
+            found = cls.load(directory)
+            if different := [key for key in run.asked if run.asked[key] != found.asked.get(key)]:
+                key = different[0]
+                raise RunError(
+                    f"{directory} holds a run with {key} = {found.asked.get(key)}, not {run.asked[key]}; "
+                    "choose another --out, or start over with --fresh"
+                )
+            return found
+        run._write()
+        return run
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Open a run for reading. Raises `RunError` if there is none, or its manifest is damaged."""
+        directory = Path(directory)
+        path = directory / MANIFEST
+        if not path.is_file():
+            raise RunError(f"{directory} is not a run: it has no {MANIFEST}; train one with pnag-train --out {directory}")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values["format"] != FORMAT:
+                raise RunError(f"{path} has format {values['format']}, not {FORMAT}; use the matching release")
+            return cls(directory, values["asked"], values["stages"], values["created"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path} is damaged ({error}); train again with --fresh") from error
+
+    @classmethod
+    def latest(cls, runs: Path = RUNS) -> Self:
+        """The run trained last under `runs`. Raises `RunError` if there is none."""
+        manifests = sorted(runs.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
+        if not manifests:
+            raise RunError(f"no run under {runs.resolve()}; train one with pnag-train, or name one with --from")
+        return cls.load(manifests[-1].parent)
+
+    def path(self, name: str) -> Path:
+        """Where a file of this run lies."""
+        return self.directory / name
+
+    def done(self, stage: str) -> Mapping[str, Any] | None:
+        """What a finished stage recorded, or None."""
+        return self.stages.get(stage)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """Record a stage: the body fills the mapping, and it is written when the body succeeds."""
+        started_s = time.monotonic()
+        record: dict[str, Any] = {}
+        yield record
+        self.stages[name] = record | {"seconds": round(time.monotonic() - started_s, 2)}
+        self._write()
+
+    def _write(self) -> None:
+        manifest = {"format": FORMAT, "created": self.created, "asked": self.asked, "stages": self.stages}
+        with replacing(self.directory / MANIFEST) as temporary:
+            temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
