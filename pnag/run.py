@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ MANIFEST = "run.json"
 TABLE = "table.parquet"
 ARCHIVE = "archive.parquet"
 SUPERNET = "supernet"
+GENERATOR = "generator.npz"
 RUNS = Path("runs")
 
 
@@ -55,7 +57,9 @@ class Run:
         """
         directory = Path(directory)
         run = cls(directory, json.loads(json.dumps(asked)), created=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-        if (directory / MANIFEST).is_file() and not fresh:
+        if fresh:
+            _clear(directory)
+        if (directory / MANIFEST).is_file():
             found = cls.load(directory)
             if different := [key for key in run.asked if run.asked[key] != found.asked.get(key)]:
                 key = different[0]
@@ -73,7 +77,9 @@ class Run:
         directory = Path(directory)
         path = directory / MANIFEST
         if not path.is_file():
-            raise RunError(f"{directory} is not a run: it has no {MANIFEST}; train one with pnag-train --out {directory}")
+            raise RunError(
+                f"{directory} is not a run (it has no {MANIFEST}); make it with pnag-train --out {directory}"
+            )
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             if values["format"] != FORMAT:
@@ -111,3 +117,10 @@ class Run:
         manifest = {"format": FORMAT, "created": self.created, "asked": self.asked, "stages": self.stages}
         with replacing(self.directory / MANIFEST) as temporary:
             temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _clear(directory: Path) -> None:
+    """Remove what a run made, and nothing else that may lie there."""
+    for name in (MANIFEST, GENERATOR, ARCHIVE, TABLE):
+        (directory / name).unlink(missing_ok=True)
+    shutil.rmtree(directory / SUPERNET, ignore_errors=True)
