@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lut.errors import CalibrationError
+from lut.ranks import rank_correlation
 
 Array = NDArray[np.float64]
 
@@ -111,7 +112,7 @@ def judge(predicted_ms: Sequence[float] | Array, measured_ms: Sequence[float] | 
         within_3=float((error <= 0.03).mean()),
         within_5=float((error <= 0.05).mean()),
         within_10=float((error <= 0.10).mean()),
-        rank_correlation=_spearman(predicted, measured),
+        rank_correlation=rank_correlation(predicted, measured),
         residual_std=float(residual.std(ddof=1)) if residual.size > 1 else float("nan"),
         worst=float(error.max()),
         residuals=tuple(residual.tolist()),
@@ -191,15 +192,3 @@ def _loo_error(fixed: Array, relative: Array, measured: Array, ridge: float) -> 
     weights = weights / column
     corrections = weights[n_fixed:] if use else np.zeros(relative.shape[1])
     return _Fit(float(np.abs(residual).mean()), float(ridge), weights[:n_fixed], corrections)
-
-
-def _spearman(a: Array, b: Array) -> float:
-    """Rank correlation with ties at their mean rank; NaN where it is undefined."""
-    if a.size < 2:
-        return float("nan")
-    from scipy.stats import rankdata
-
-    x, y = rankdata(a), rankdata(b)
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(np.corrcoef(x, y)[0, 1])

@@ -13,6 +13,11 @@ ROLES: tuple[Role, ...] = ("block", "calibration", "holdout")
 NAN = float("nan")
 
 
+def _float(value: float) -> float:
+    number = float(value)
+    return NAN if number != number else number  # noqa: PLR0124 — one NaN, so that equal rows compare equal
+
+
 @dataclass(frozen=True)
 class Entry:
     """One measured block or network. Times are milliseconds for one call at the table's batch size.
@@ -40,6 +45,16 @@ class Entry:
     temperature_c: float = NAN
     clock_mhz: float = NAN
     round_states: tuple[str, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        # Whole numbers where times are meant, and numpy's, would change the table's hash once it is read back.
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(f.default, float):
+                object.__setattr__(self, f.name, _float(value))
+            elif isinstance(f.default, int):
+                object.__setattr__(self, f.name, int(value))
+        object.__setattr__(self, "samples_ms", tuple(map(_float, self.samples_ms)))
 
     @property
     def failed(self) -> bool:

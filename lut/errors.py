@@ -28,5 +28,9 @@ class CalibrationError(LutError):
     """Too few or unusable networks to calibrate a table with."""
 
 
+class ExchangeError(LutError):
+    """A CSV or YAML file of latencies holds something that is not a latency of a known block."""
+
+
 class OutputError(LutError):
     """An output cannot be written: no permission, no such folder, a full disk."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,8 +23,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_dir():
-                raise IsADirectoryError(21, "it is a folder")
+            if path.exists() and not path.is_file():  # nor may a rename replace a device such as /dev/stdout
+                raise OSError(errno.EINVAL, "it is a folder or a device, not a file")
             yield temporary
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -13,19 +11,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lut.blocks import parse_block
 from lut.calibration import Calibration, Fidelity, NetworkMeasurement, fit_calibration, judge, upper_margin
+from lut.canonical import content_sha256, revive_numbers
 from lut.entry import ROLES, Entry
-from lut.errors import BlockKeyError, MissingBlockError, TableFormatError
-from lut.files import replacing
+from lut.errors import LutError, MissingBlockError, TableFormatError
+from lut.parquet import COLUMNS, SPEC_COLUMNS, read_parquet, spec_columns, write_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
-METADATA_KEY = b"lut"
-_SPEC_COLUMNS = (
-    "kind", "in_channels", "out_channels", "mid_channels", "features", "classes", "kernel", "expand", "stride",
-    "activation", "squeeze_excite", "resolution",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -139,126 +133,66 @@ class LatencyTable:
     @cached_property
     def content_sha256(self) -> str:
         """SHA-256 over the canonical JSON of rows and metadata; the table's identity."""
-        content = {"metadata": _plain(asdict(self.metadata)), "rows": [_plain(e.as_row()) for e in self.entries]}
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return content_sha256(asdict(self.metadata), [entry.as_row() for entry in self.entries])
+
+    def _rows(self) -> list[dict[str, Any]]:
+        specs = (parse_block(entry.block) if entry.role == "block" else None for entry in self.entries)
+        return [entry.as_row() | spec_columns(spec) for entry, spec in zip(self.entries, specs, strict=True)]
 
     def to_frame(self) -> pd.DataFrame:
         """All rows with the fields of their `BlockSpec` as columns; a new frame at each call."""
         import pandas as pd
 
-        rows = []
-        for entry in self.entries:
-            spec = parse_block(entry.block) if entry.role == "block" else None
-            rows.append(entry.as_row() | {name: getattr(spec, name, None) for name in _SPEC_COLUMNS})
-        frame = pd.DataFrame(rows, columns=[*(f.name for f in fields(Entry)), *_SPEC_COLUMNS])
-        integers = [name for name in _SPEC_COLUMNS if name not in ("kind", "activation", "squeeze_excite")]
-        types = dict.fromkeys(integers, "Int32") | {"squeeze_excite": "boolean"}
-        return frame.astype(types)
+        frame = pd.DataFrame(self._rows(), columns=list(COLUMNS))
+        integers = [name for name in SPEC_COLUMNS if name not in ("kind", "activation", "squeeze_excite")]
+        return frame.astype(dict.fromkeys(integers, "Int32") | {"squeeze_excite": "boolean"})
 
     def save(self, path: str | Path) -> None:
         """Write the table by atomic rename; a file that was there is replaced whole or not at all.
 
         Raises `OutputError` if the file cannot be written.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        metadata = _plain(asdict(self.metadata))
-        metadata |= {"schema_version": SCHEMA_VERSION, "content_sha256": self.content_sha256}
-        arrow = pa.Table.from_pandas(self.to_frame(), schema=_arrow_schema(), preserve_index=False)
-        arrow = arrow.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
-        with replacing(path) as temporary:
-            pq.write_table(arrow, temporary)
+        identity = {"schema_version": SCHEMA_VERSION, "content_sha256": self.content_sha256}
+        write_parquet(path, self._rows(), asdict(self.metadata) | identity)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a table; raises `TableFormatError` if it is missing, damaged, truncated or of another schema."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        path = Path(path)
-        if not path.is_file():
-            raise TableFormatError(f"no latency table at {path}; make one with pnag-profile --out {path}")
+        rows, metadata = read_parquet(path)
         try:
-            arrow = pq.read_table(path)
-        except (pa.ArrowException, OSError, EOFError) as error:
-            reason = str(error).splitlines()[0]
-            raise TableFormatError(f"{path} is damaged or not a parquet file ({reason}); profile again") from error
-        raw = (arrow.schema.metadata or {}).get(METADATA_KEY)
-        if raw is None:
-            raise TableFormatError(f"{path} is parquet but not a latency table: it has no '{METADATA_KEY.decode()}'")
-        try:
-            return cls._from_parts(arrow.to_pylist(), json.loads(raw))
-        except (KeyError, TypeError, ValueError, BlockKeyError) as error:
-            raise TableFormatError(f"{path} is damaged ({error}); profile again") from error
-        except TableFormatError as error:
-            raise TableFormatError(f"{path}: {error}") from error
+            return cls._from_parts(rows, metadata)
+        except (KeyError, TypeError, ValueError, AttributeError, LutError) as error:
+            reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            raise TableFormatError(f"{path} is not a table this release can read: {reason}") from error
 
     @classmethod
-    def _from_parts(cls, rows: Sequence[Mapping[str, Any]], metadata: dict[str, Any]) -> Self:
-        version = metadata.pop("schema_version", None)
+    def _from_parts(cls, rows: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> Self:
+        metadata = dict(values)
+        version, sha256 = metadata.pop("schema_version", None), metadata.pop("content_sha256", None)
         if version != SCHEMA_VERSION:
-            raise TableFormatError(f"schema version {version} is not {SCHEMA_VERSION}; use the matching release")
-        sha256 = metadata.pop("content_sha256", "")
-        metadata["calibration"] = Calibration(**_numbers(metadata["calibration"]))
-        fidelity = metadata["fidelity"]
-        metadata["fidelity"] = _fidelity(fidelity) if fidelity else None
+            raise TableFormatError(f"its schema version is {version}, not {SCHEMA_VERSION}; use the matching release")
+        metadata["calibration"] = Calibration(**revive_numbers(metadata["calibration"]))
+        if metadata["fidelity"] is not None:
+            metadata["fidelity"] = _fidelity(metadata["fidelity"])
         metadata["notes"] = tuple(metadata["notes"])
         table = cls(tuple(_entry(row) for row in rows), TableMetadata(**metadata))
         if table.content_sha256 != sha256:
-            raise TableFormatError(
-                "the content does not match its hash: the file was changed or damaged; profile again"
-            )
+            raise TableFormatError("its content does not match its hash, it was changed or damaged; profile again")
         return table
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:
-    values = {}
-    for f in fields(Entry):
-        value = row[f.name]
-        if isinstance(value, list):
-            value = tuple(value)
-        elif value is None and f.default is not None:
-            value = f.default
-        values[f.name] = value
-    if values["role"] not in ROLES:
-        raise TableFormatError(f"role '{values['role']}' is none of {', '.join(ROLES)}")
-    entry = Entry(**values)
+    if row["role"] not in ROLES:
+        raise TableFormatError(f"a row has the role '{row['role']}', which is none of {', '.join(ROLES)}")
+    values = {f.name: row[f.name] for f in fields(Entry) if row[f.name] is not None}
+    samples = tuple(math.nan if value is None else value for value in values.get("samples_ms", ()))
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    entry = Entry(**(values | lists | {"samples_ms": samples}))
     if entry.role == "block":
         parse_block(entry.block)
     return entry
 
 
 def _fidelity(values: Mapping[str, Any]) -> Fidelity:
-    residuals = tuple(values["residuals"])
-    return Fidelity(**(_numbers({k: v for k, v in values.items() if k != "residuals"}) | {"residuals": residuals}))
-
-
-def _plain(value: Any) -> Any:
-    """JSON without NaN and infinity: they become null and the string 'inf'."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
-
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo `_plain` for a flat mapping of numbers."""
-    return {key: math.nan if v is None else float(v) if isinstance(v, str) else v for key, v in values.items()}
-
-
-def _arrow_schema() -> Any:
-    import pyarrow as pa
-
-    text, number, count = pa.string(), pa.float64(), pa.int64()
-    types = {
-        "role": text, "block": text, "runs": count, "rounds": count, "samples_ms": pa.list_(number),
-        "flags": pa.list_(text), "reason": text, "blocks": pa.list_(text), "round_states": pa.list_(text),
-    }  # fmt: skip
-    columns = [(f.name, types.get(f.name, number)) for f in fields(Entry)]
-    spec_types = {"kind": text, "activation": text, "squeeze_excite": pa.bool_()}
-    return pa.schema(columns + [(name, spec_types.get(name, pa.int32())) for name in _SPEC_COLUMNS])
+    numbers = {key: value for key, value in values.items() if key != "residuals"}
+    return Fidelity(**revive_numbers(numbers), residuals=tuple(values["residuals"]))
