@@ -1,0 +1,121 @@
+"""Is a table whole, and how do two tables differ?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lut.blocks import BlockSpec
+from lut.canonical import plain
+from lut.errors import LutError
+from lut.ranks import rank_correlation
+from lut.table import LatencyTable
+
+DOUBTFUL_FLAGS = ("noisy", "throttled")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one block: `missing`, `failed`, or one of `DOUBTFUL_FLAGS`."""
+
+    block: str
+    problem: str
+    detail: str
+
+
+def find_problems(table: LatencyTable, blocks: Iterable[BlockSpec]) -> tuple[Problem, ...]:
+    """What keeps the table from being a good one of those blocks, in their order; empty if nothing does."""
+    found = []
+    for block in blocks:
+        entry = table.blocks.get(block.key)
+        if entry is None:
+            found.append(Problem(block.key, "missing", "not in the table"))
+        elif entry.failed:
+            found.append(Problem(block.key, "failed", entry.reason or "no reason given"))
+        else:
+            width = entry.relative_ci
+            detail = f"{entry.latency_ms:.4g} ms" + (f" ± {100 * width:.1f} %" if math.isfinite(width) else "")
+            found += [Problem(block.key, flag, detail) for flag in DOUBTFUL_FLAGS if flag in entry.flags]
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class BlockDifference:
+    """One block in two tables; `ratio` is the second latency over the first."""
+
+    block: str
+    a_ms: float
+    b_ms: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long it takes in the second table."""
+        return self.b_ms / self.a_ms
+
+
+@dataclass(frozen=True)
+class TableDifference:
+    """Two tables side by side. Blocks that only one of them has (measured well) are listed apart.
+
+    `metadata` maps what differs, for instance `device.model`, to both values.
+    """
+
+    blocks: tuple[BlockDifference, ...]
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+    metadata: Mapping[str, tuple[Any, Any]]
+
+    @property
+    def median_ratio(self) -> float:
+        """Median over blocks of second latency over first."""
+        return float(np.median([block.ratio for block in self.blocks]))
+
+    @property
+    def median_absolute_difference(self) -> float:
+        """Median over blocks of |second / first − 1|, a fraction."""
+        return float(np.median([abs(block.ratio - 1) for block in self.blocks]))
+
+    @property
+    def rank_correlation(self) -> float:
+        """Spearman's correlation of the latencies; NaN for fewer than two blocks."""
+        return rank_correlation([block.a_ms for block in self.blocks], [block.b_ms for block in self.blocks])
+
+    def worst(self, n: int) -> tuple[BlockDifference, ...]:
+        """The `n` blocks whose ratio lies furthest from 1, either way."""
+        return tuple(sorted(self.blocks, key=lambda block: -abs(math.log(block.ratio)))[:n])
+
+
+def compare(a: LatencyTable, b: LatencyTable) -> TableDifference:
+    """Compare the isolated latencies of two tables. Raises `LutError` if they have no block in common."""
+    in_a, in_b = ({key: e.latency_ms for key, e in table.blocks.items() if not e.failed} for table in (a, b))
+    both = [BlockDifference(key, in_a[key], in_b[key]) for key in in_a if key in in_b]
+    if not both:
+        raise LutError("the two tables have no block in common; compare tables of one space and resolution")
+    return TableDifference(
+        blocks=tuple(both),
+        only_a=tuple(key for key in in_a if key not in in_b),
+        only_b=tuple(key for key in in_b if key not in in_a),
+        metadata=_metadata_differences(a, b),
+    )
+
+
+def _metadata_differences(a: LatencyTable, b: LatencyTable) -> dict[str, tuple[Any, Any]]:
+    left, right = (flatten(plain(asdict(table.metadata))) for table in (a, b))
+    skipped = ("calibration", "fidelity", "notes")
+    names = [name for name in dict.fromkeys((*left, *right)) if name.partition(".")[0] not in skipped]
+    return {name: (left.get(name), right.get(name)) for name in names if left.get(name) != right.get(name)}
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
