@@ -86,6 +86,7 @@ def draw_costs(axes: Axes, table: LatencyTable) -> None:
     shared = [f"{g.title} {min(table.costs_ms[b.key] for b in g.blocks):.3g}" for g in groups if not g.position]
     axes.set_title("Cost of a block in a network, ms" + (f"  ({', '.join(shared)})" if shared else ""), fontsize=10)
     bar = axes.figure.colorbar(image, ax=axes, pad=0.015, fraction=0.04)
+    _plain_log_ticks(bar.ax.yaxis)
     bar.set_label("ms, logarithmic")
 
 
@@ -126,10 +127,9 @@ def draw_predictions(axes: Any, table: LatencyTable) -> None:
     margin = 0.05 * (np.ptp(values) or values.max())
     line = np.array([max(0.0, values.min() - margin), values.max() + margin])
     above.plot(line, line, color="black", linewidth=1, label="measured = predicted")
-    above.fill_between(
-        line, (1 - BAND) * line, (1 + BAND) * line, color=_ORANGE, alpha=0.15, linewidth=0, label=percent
-    )
-    below.axhspan(-100 * BAND, 100 * BAND, color=_ORANGE, alpha=0.15, linewidth=0)
+    band: dict[str, Any] = {"color": _ORANGE, "alpha": 0.15, "linewidth": 0, "label": f"±{100 * BAND:.0f} %"}
+    above.fill_between(line, (1 - BAND) * line, (1 + BAND) * line, **band)
+    below.axhspan(-100 * BAND, 100 * BAND, **band)
     below.axhline(0, color="black", linewidth=1)
     above.set(xlim=line, ylim=line, ylabel="measured, ms")
     below.set(xlabel="predicted by the table, ms", ylabel="error, %")
@@ -137,6 +137,8 @@ def draw_predictions(axes: Any, table: LatencyTable) -> None:
     score = f": MAPE {fidelity.mape:.2%} on {fidelity.n} unseen" if fidelity else ""
     above.set_title(f"Whole networks{score}", fontsize=10)
     above.legend(loc="upper left", fontsize=9, framealpha=0.9)
+    furthest = max(abs(limit) for limit in below.get_ylim())
+    below.set_ylim(-furthest, furthest)
     for each in axes:
         each.grid(alpha=0.25)
 
@@ -150,8 +152,6 @@ def _points(networks: tuple[Entry, ...]) -> tuple[NDArray[np.float64], NDArray[n
 
 def draw_difference(axes: Axes, difference: TableDifference, names: tuple[str, str]) -> None:
     """Both latencies of every block on logarithmic axes, with the line of the median ratio."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
     layers = [(parse_block(block.block), block) for block in difference.blocks]
     for kernel, (marker, colour) in _KERNEL_STYLES.items():
         points = [b for spec, b in layers if isinstance(spec, MBConvSpec) and spec.kernel == kernel]
@@ -168,9 +168,7 @@ def draw_difference(axes: Axes, difference: TableDifference, names: tuple[str, s
     axes.plot(line, ratio * line, color=_GREY, linewidth=1, linestyle="--", label=f"median ratio {ratio:.3g}")
     axes.set(xscale="log", yscale="log", xlim=line, ylim=line, xlabel=f"A: {names[0]}, ms", ylabel=f"B: {names[1]}, ms")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.set_minor_formatter(NullFormatter())
+        _plain_log_ticks(axis)
     axes.set_aspect("equal")
     axes.grid(alpha=0.25)
     axes.legend(loc="upper left", fontsize=9)
@@ -179,6 +177,15 @@ def draw_difference(axes: Axes, difference: TableDifference, names: tuple[str, s
         f"{difference.median_absolute_difference:.2%}, rank correlation {difference.rank_correlation:.4f}",
         fontsize=10,
     )
+
+
+def _plain_log_ticks(axis: Any) -> None:
+    """1, 2, 5, 10 … written out, instead of powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _scatter(axes: Axes, points: list[Any], **style: Any) -> None:
