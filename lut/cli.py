@@ -1,0 +1,173 @@
+"""`pnag-lut`: look at a latency table, check it, compare two, and exchange it with other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lut.compare import compare, find_problems
+from lut.exchange import export_table, exported_ms, import_table, require_exchange_suffix
+from lut.summary import (
+    describe,
+    describe_difference,
+    describe_problems,
+    difference_document,
+    table_document,
+)
+from lut.table import LatencyTable, TableMetadata
+from pnag.space import SearchSpace, load_space
+from profiler.console import DebugOption, JsonOption, new_app, print_json, print_text, run_app, say
+
+app = new_app()
+
+TableArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A latency table (parquet).", show_default=False)]
+PlotOption = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE", help="Also draw it: .png, .svg or .pdf.", show_default=False)
+]
+
+
+@app.callback()
+def commands() -> None:
+    """Look at latency tables, check and compare them, exchange them with other programs."""
+
+
+@app.command()
+def show(file: TableArgument, plot: PlotOption = None, json: JsonOption = False, debug: DebugOption = False) -> None:
+    """Device, runtime, calibration, fidelity, and the cheapest and dearest blocks."""
+    table = LatencyTable.load(file)
+    if plot is not None:
+        from lut.plots import plot_table
+
+        plot_table(table, plot)
+        say(f"drawn to {plot}")
+    _answer(json, table_document(table), describe(table))
+
+
+@app.command()
+def check(file: TableArgument, json: JsonOption = False, debug: DebugOption = False) -> int:
+    """Which blocks of the table's space are missing, failed, noisy or throttled.
+
+    Ends with 0 if there is none, with 1 if there are some, with 2 if FILE is no readable table.
+    """
+    table = LatencyTable.load(file)
+    blocks = _space_of(table).blocks()
+    problems = find_problems(table, blocks)
+    document = {"table": str(file), "blocks": len(blocks), "problems": [asdict(problem) for problem in problems]}
+    _answer(json, document, describe_problems(problems, blocks))
+    return 1 if problems else 0
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A latency table.", show_default=False)],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.", show_default=False)],
+    *,
+    worst: Annotated[int, typer.Option(min=1, help="How many of the blocks that differ most to list.")] = 10,
+    plot: PlotOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Latencies block by block (B over A), the largest differences, and what differs in the metadata."""
+    difference = compare(LatencyTable.load(a), LatencyTable.load(b))
+    if plot is not None:
+        from lut.plots import plot_difference
+
+        plot_difference(difference, (str(a), str(b)), plot)
+        say(f"drawn to {plot}")
+    document = {"a": str(a), "b": str(b)} | difference_document(difference)
+    _answer(json, document, describe_difference(difference, worst))
+
+
+@app.command("export")
+def export_command(
+    file: TableArgument,
+    out: Annotated[Path, typer.Option(metavar="OUT", help="OUT.csv, or OUT.yaml for once-for-all's form.")],
+    calibrated: Annotated[
+        bool,
+        typer.Option(help="Write costs in a network, the intercept in the head, so that plain sums are predictions."),
+    ] = False,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write the blocks' latencies as CSV (block,latency_ms) or as once-for-all's YAML."""
+    require_exchange_suffix(out)
+    table = LatencyTable.load(file)
+    blocks = _space_of(table).blocks()
+    values = exported_ms(table, blocks, calibrated=calibrated)
+    export_table(out, values, blocks)
+    left_out = [block.key for block in blocks if block.key not in values]
+    if left_out:
+        say(f"left out, as the table has no latency: {', '.join(left_out)}")
+    document = {"out": str(out), "blocks": len(values), "left_out": left_out, "calibrated": calibrated}
+    _answer(json, document, f"{len(values)} blocks written to {out}")
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="FILE.csv or FILE.yaml.", show_default=False)],
+    *,
+    device: Annotated[str, typer.Option(metavar="NAME", help="Where the latencies were measured.")],
+    out: Annotated[Path, typer.Option(metavar="OUT", help="The table to write (parquet).")],
+    space: Annotated[str, typer.Option(metavar="S", help="The space the blocks are of.")] = "ofa-mbv3-w1.2",
+    resolution: Annotated[int | None, typer.Option(metavar="R", help="Side of the images in pixels.")] = None,
+    classes: Annotated[int | None, typer.Option(metavar="N", help="Classes that networks tell apart.")] = None,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images in one call.")] = 1,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Make a table of latencies measured elsewhere: CSV (block,latency_ms) or once-for-all's YAML."""
+    if not device.strip():
+        raise typer.BadParameter("an empty device name; say where the latencies were measured")
+    of_space = load_space(space, resolution=resolution, classes=classes)
+    imported = import_table(file, of_space.blocks(), _imported_metadata(of_space, device, batch))
+    imported.table.save(out)
+    if imported.missing:
+        say(f"{len(imported.missing)} blocks of the space are not in {file}: {', '.join(imported.missing)}")
+    if imported.unused:
+        say(f"{imported.unused} keys of {file} are of no block of {space} at {of_space.resolution}; passed over")
+    document = {
+        "table": str(out),
+        "blocks": len(imported.table.blocks),
+        "missing": list(imported.missing),
+        "unused": imported.unused,
+        "content_sha256": imported.table.content_sha256,
+    }
+    _answer(json, document, f"{len(imported.table.blocks)} blocks imported to {out}")
+
+
+def _answer(as_json: bool, document: Mapping[str, Any], text: str) -> None:
+    if as_json:
+        print_json(document)
+    else:
+        print_text(text)
+
+
+def _space_of(table: LatencyTable) -> SearchSpace:
+    meta = table.metadata
+    return replace(SearchSpace.from_dict(meta.space), resolution=meta.resolution, classes=meta.classes)
+
+
+def _imported_metadata(space: SearchSpace, device: str, batch: int) -> TableMetadata:
+    return TableMetadata(
+        space=space.to_dict(),
+        resolution=space.resolution,
+        classes=space.classes,
+        batch=batch,
+        device={"name": device.strip()},
+        runtime={},
+        sampling={},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool_version=version("pnag"),
+        notes=("imported: measured by another program, without calibration networks",),
+    )
+
+
+def main() -> None:
+    """The command `pnag-lut`."""
+    run_app(app, "pnag-lut")
