@@ -1,0 +1,88 @@
+"""A torch module as a `.tflite` file, channels last at both ends, in float32 or 8 bits."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lut.files import replacing
+from profiler.errors import ExportError
+from profiler.parity import Precision, check_parity
+from profiler.quiet import cause_of, quiet
+
+_SIGNATURE, _INPUT = "serving_default", "args_0"  # what litert-torch calls the model's entry and its input
+_CALIBRATION_IMAGES = 16
+
+
+def export_tflite(
+    module: nn.Module,
+    input_shape: Sequence[int],
+    path: Path,
+    precision: Precision = "float32",
+    *,
+    calibration: Tensor | None = None,
+    debug: bool = False,
+) -> float:
+    """Write `module` (eval mode) for inputs of `input_shape` (B, C, H, W); return its parity with torch.
+
+    `dynamic-int8` has 8-bit weights and quantises activations as it runs; `int8` is 8 bits throughout, ends
+    included, with ranges from `calibration` (n, C, H, W), or from normal inputs without it. The file is
+    written, run and compared before it appears at `path`. Raises `ExportError` if the converter refuses the
+    module or the file's outputs differ by more than `profiler.parity.PARITY_LIMITS`; `OutputError`.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(convert(module, input_shape, precision, calibration=calibration, debug=debug))
+        return check_parity(module, temporary, input_shape, precision, debug=debug)
+
+
+def convert(
+    module: nn.Module,
+    input_shape: Sequence[int],
+    precision: Precision = "float32",
+    *,
+    calibration: Tensor | None = None,
+    debug: bool = False,
+) -> bytes:
+    """The file's bytes, not yet compared with torch; arguments and errors as for `export_tflite`."""
+    example = torch.zeros(tuple(input_shape))
+    with quiet(debug=debug) as said, tempfile.TemporaryDirectory() as folder:
+        try:
+            float_path = Path(folder) / "float32.tflite"
+            _convert_float(module, example, float_path)
+            if precision == "float32":
+                return float_path.read_bytes()
+            if calibration is None:
+                generator = torch.Generator().manual_seed(0)
+                calibration = torch.randn(_CALIBRATION_IMAGES, *example.shape[1:], generator=generator)
+            return _quantise(float_path, precision, calibration, example.shape[0])
+        except Exception as error:  # the converter's stages have errors of their own, without a common base
+            raise ExportError(f"litert-torch cannot convert the module: {cause_of(error, said())}") from error
+
+
+def _convert_float(module: nn.Module, example: Tensor, path: Path) -> None:
+    import litert_torch
+
+    with torch.no_grad():
+        image_like = module(example).ndim == 4
+    wrapped = litert_torch.to_channel_last_io(module, args=[0], outputs=[0] if image_like else [])
+    model = litert_torch.convert(wrapped.eval(), (example.permute(0, 2, 3, 1).contiguous(),))
+    model.export(str(path))
+
+
+def _quantise(float_path: Path, precision: Precision, calibration: Tensor, batch: int) -> bytes:
+    from ai_edge_quantizer import quantizer, recipe
+
+    chosen = recipe.dynamic_wi8_afp32() if precision == "dynamic-int8" else recipe.static_wi8_ai8()
+    work = quantizer.Quantizer(str(float_path), chosen)
+    ranges: Any = None
+    if precision == "int8":
+        images = calibration.permute(0, 2, 3, 1).numpy().astype(np.float32)  # (n, H, W, C)
+        batches = np.resize(images, (-(-len(images) // batch), batch, *images.shape[1:]))  # the last one filled up
+        ranges = work.calibrate({_SIGNATURE: [{_INPUT: one} for one in batches]})
+    return bytes(work.quantize(ranges).quantized_model)
