@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Self
 
 from pnag.errors import ArchitectureError
 
 Numbers = tuple[int, ...]
+
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,3}")
 
 
 @dataclass(frozen=True, order=True)
@@ -31,6 +34,8 @@ class Architecture:
                 "kernels and expands are as many as units times layers, for instance 5, 20 and 20"
             )
         per_unit = layers // units
+        if max(self.depths) > per_unit:
+            raise ArchitectureError(f"a depth of {max(self.depths)} in units of {per_unit} layers; no unit is deeper")
         for position, (kernel, expand) in enumerate(zip(self.kernels, self.expands, strict=True)):
             unit, layer = divmod(position, per_unit)
             present = layer < self.depths[unit]
@@ -65,7 +70,7 @@ class Architecture:
 
 def _numbers(part: str, text: str) -> Numbers:
     words = part.split(",")
-    if not all(word.isascii() and word.isdigit() and str(int(word)) == word for word in words):
-        bad = next(word for word in words if not (word.isascii() and word.isdigit() and str(int(word)) == word))
-        raise ArchitectureError(f"'{bad}' in '{text}' is not a number; write digits separated by commas")
+    for word in words:
+        if _NUMBER.fullmatch(word) is None:
+            raise ArchitectureError(f"'{word}' in '{text}' is not a number; write digits separated by commas")
     return tuple(int(word) for word in words)

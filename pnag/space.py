@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -44,6 +44,20 @@ class SearchSpace:
     unit_squeeze_excite: tuple[bool, ...] = (False, True, False, True, True)
     final_expand_channels: int = 960
     feature_channels: int = 1280
+
+    def __post_init__(self) -> None:
+        for what in ("depths", "kernels", "expands"):
+            choices = getattr(self, what)
+            if not choices or min(choices) < 1 or len(set(choices)) != len(choices):
+                raise SpaceError(f"{what} {choices} of space {self.name}; give different numbers from 1 on")
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise SpaceError(f"kernels {self.kernels} of space {self.name}; even kernels have no centre, take odd ones")
+        by_unit = (self.unit_channels, self.unit_strides, self.unit_activations, self.unit_squeeze_excite)
+        if len({len(values) for values in by_unit}) != 1 or not self.unit_channels:
+            raise SpaceError(
+                f"space {self.name} describes {', '.join(str(len(values)) for values in by_unit)} units by channels, "
+                "strides, activations and squeeze-excites; describe each unit in all four"
+            )
 
     # -- shape of the encoding ------------------------------------------------------------------------
 
@@ -216,9 +230,6 @@ class SearchSpace:
 
         smallest = uniform(min(self.depths), min(self.kernels), min(self.expands))
         return smallest, uniform(max(self.depths), max(self.kernels), max(self.expands))
-
-    def __iter__(self) -> Iterator[Architecture]:
-        raise TypeError(f"space {self.name} has too many architectures to go through; use sample()")
 
     # -- identity ---------------------------------------------------------------------------------------
 
