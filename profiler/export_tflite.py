@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from devices.backend import Artefact
+from lut.blocks import BlockSpec
 from lut.files import replacing
+from profiler.artefacts import ArtefactCache, input_shape
 from profiler.errors import ExportError
-from profiler.parity import Precision, check_parity
+from profiler.modules import build_block, build_network, randomise
+from profiler.parity import PARITY_LIMITS, Precision, check_parity
 from profiler.quiet import cause_of, quiet
 
 _SIGNATURE, _INPUT = "serving_default", "args_0"  # what litert-torch calls the model's entry and its input
 _CALIBRATION_IMAGES = 16
+_VERSION = 1  # raise it when the same blocks are written as another file
+_CONVERTERS = ("litert-torch", "litert-converter", "ai-edge-quantizer", "torch")
 
 
 def export_tflite(
@@ -86,3 +93,43 @@ def _quantise(float_path: Path, precision: Precision, calibration: Tensor, batch
         batches = np.resize(images, (-(-len(images) // batch), batch, *images.shape[1:]))  # the last one filled up
         ranges = work.calibrate({_SIGNATURE: [{_INPUT: one} for one in batches]})
     return bytes(work.quantize(ranges).quantized_model)
+
+
+class TfliteFactory:
+    """`.tflite` files with random weights, from the cache or freshly converted and compared with torch."""
+
+    def __init__(self, cache: ArtefactCache, batch: int, precision: Precision = "float32") -> None:
+        if precision not in PARITY_LIMITS:
+            raise ExportError(f"unknown precision '{precision}'; choose from {', '.join(PARITY_LIMITS)}")
+        self.cache, self.batch, self.precision = cache, batch, precision
+
+    def make(self, name: str, specs: Sequence[BlockSpec]) -> Artefact:
+        """The file of a block (one spec) or a network. Raises `ExportError`, `CacheError`."""
+        shape = input_shape(specs, self.batch)
+
+        def write(path: Path) -> None:
+            module = build_block(specs[0]) if len(specs) == 1 else build_network(specs)
+            export_tflite(randomise(module), shape, path, self.precision)
+
+        path = self.cache.path(self._identity(specs), ".tflite", write)
+        batch, channels, height, width = shape
+        return Artefact(name, "tflite", (batch, height, width, channels), path)
+
+    def is_cached(self, specs: Sequence[BlockSpec]) -> bool:
+        """Whether `make` finds the file instead of converting for seconds."""
+        return self.cache.find(self._identity(specs), ".tflite") is not None
+
+    def _identity(self, specs: Sequence[BlockSpec]) -> Mapping[str, Any]:
+        return {
+            "format": "tflite",
+            "version": _VERSION,
+            "converters": {name: version(name) for name in _CONVERTERS},
+            "precision": self.precision,
+            "batch": self.batch,
+            "blocks": [spec.key for spec in specs],
+        }
+
+
+def tflite_factory(cache: ArtefactCache, batch: int, precision: Precision = "float32") -> TfliteFactory:
+    """The factory for TFLite, in float32, `dynamic-int8` or `int8`. Raises `ExportError` for another precision."""
+    return TfliteFactory(cache, batch, precision)
