@@ -42,5 +42,9 @@ class CheckpointError(PnagError):
     """A supernet checkpoint is not a state dict of this space."""
 
 
+class ModelFileError(PnagError):
+    """A network's file has an unknown suffix, cannot be read, or carries no description of ours."""
+
+
 class DataError(PnagError):
     """A data set is missing, unreadable, or unfit to train a classifier on."""

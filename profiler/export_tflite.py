@@ -18,11 +18,17 @@ from lut.files import replacing
 from profiler.artefacts import ArtefactCache, input_shape
 from profiler.errors import ExportError
 from profiler.modules import build_block, build_network, randomise
-from profiler.parity import PARITY_LIMITS, Precision, check_parity
+from profiler.parity import Precision, check_parity
 from profiler.quiet import cause_of, quiet
 
 _SIGNATURE, _INPUT = "serving_default", "args_0"  # what litert-torch calls the model's entry and its input
 _CALIBRATION_IMAGES = 16
+_FILE_PRECISIONS: Mapping[str, Precision] = {
+    "float32": "float32",
+    "float16": "float32",
+    "dynamic-int8": "dynamic-int8",
+    "int8": "int8",
+}
 _VERSION = 1  # raise it when the same blocks are written as another file
 _CONVERTERS = ("litert-torch", "litert-converter", "ai-edge-quantizer", "torch")
 
@@ -99,8 +105,6 @@ class TfliteFactory:
     """`.tflite` files with random weights, from the cache or freshly converted and compared with torch."""
 
     def __init__(self, cache: ArtefactCache, batch: int, precision: Precision = "float32") -> None:
-        if precision not in PARITY_LIMITS:
-            raise ExportError(f"unknown precision '{precision}'; choose from {', '.join(PARITY_LIMITS)}")
         self.cache, self.batch, self.precision = cache, batch, precision
 
     def make(self, name: str, specs: Sequence[BlockSpec]) -> Artefact:
@@ -130,6 +134,12 @@ class TfliteFactory:
         }
 
 
-def tflite_factory(cache: ArtefactCache, batch: int, precision: Precision = "float32") -> TfliteFactory:
-    """The factory for TFLite, in float32, `dynamic-int8` or `int8`. Raises `ExportError` for another precision."""
-    return TfliteFactory(cache, batch, precision)
+def tflite_factory(cache: ArtefactCache, batch: int, precision: str = "float32") -> TfliteFactory:
+    """The factory for TFLite, in float32, `dynamic-int8` or `int8`.
+
+    `float16` is how a delegate computes a float32 file. Raises `ExportError` for another precision.
+    """
+    of_file = _FILE_PRECISIONS.get(precision)
+    if of_file is None:
+        raise ExportError(f"unknown precision '{precision}'; choose from {', '.join(_FILE_PRECISIONS)}")
+    return TfliteFactory(cache, batch, of_file)
