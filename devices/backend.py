@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-ArtefactFormat = Literal["onnx", "tflite", "torch"]
+ArtefactFormat = Literal["onnx", "tflite", "torch", "specs"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Artefact:
 
     `name` is the block key or the architecture string, `input_shape` includes the batch, in the order the
     artefact takes it (channels last for tflite). Files (`onnx`, `tflite`) have a `path`; the format
-    `torch` has a `module`, an eval-mode `torch.nn.Module`, instead.
+    `torch` has a `module`, an eval-mode `torch.nn.Module`, instead. The format `specs` is for back-ends that
+    compute and run nothing: its `module` is the tuple of the block specs.
     """
 
     name: str

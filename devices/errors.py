@@ -18,6 +18,12 @@ class UnknownDeviceError(DeviceError):
     exit_code = 2
 
 
+class DeviceOptionError(DeviceError):
+    """An option that the device or its runtime does not take, or a wrong value of one."""
+
+    exit_code = 2
+
+
 class DeviceMismatchError(DeviceError):
     """The hardware found is not the hardware that the spec names."""
 
@@ -32,3 +38,17 @@ class MeasurementError(DeviceError):
 
 class ConnectionLostError(DeviceError):
     """The device went away; what was measured before stays valid."""
+
+
+class AuthorizationError(DeviceError):
+    """A phone does not trust this computer's key: nobody allowed it, or the phone refused."""
+
+
+class StorageFullError(DeviceError):
+    """The device has no room for a file that has to be there."""
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's first line, cut to a length that fits a message."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]

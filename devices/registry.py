@@ -2,30 +2,59 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, cast
 
 from devices.backend import Backend
-from devices.errors import UnknownDeviceError
+from devices.errors import DeviceOptionError, UnknownDeviceError
 from devices.spec import DeviceSpec
 
 # back-end name -> "module:function"; the function takes a DeviceSpec and keyword options, returns a Backend.
 BACKENDS: Mapping[str, str] = {
     "onnxruntime": "devices.ort:open_ort",
+    "litert": "devices.litert:open_litert",
+    "cuda": "devices.cuda:open_cuda",
+    "android": "devices.android:open_android",
     "fake": "devices.fake:open_fake",
+}
+
+# back-end name -> "module:function"; the function lists what is attached, without opening it.
+ATTACHED: Mapping[str, str] = {
+    "onnxruntime": "devices.host:attached",
+    "litert": "devices.host:attached",
+    "cuda": "devices.cuda:attached",
 }
 
 
 def open_backend(spec: DeviceSpec, **options: Any) -> Backend:
     """The back-end that `spec` names. `options` (for instance serial, adb address) override the spec's.
 
-    Raises `UnknownDeviceError` for a back-end that does not exist, `RuntimeUnavailableError` if its
-    runtime cannot be had here.
+    Raises `UnknownDeviceError` for a back-end that does not exist, `DeviceOptionError` for an option that
+    it does not take, `RuntimeUnavailableError` if its runtime cannot be had here.
     """
     target = BACKENDS.get(spec.backend)
     if target is None:
         known = ", ".join(sorted(BACKENDS))
         raise UnknownDeviceError(f"device {spec.name} asks for back-end '{spec.backend}'; known are {known}")
+    opener = _resolve(target)
+    taken = inspect.signature(opener).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+    for option in options:
+        if option not in taken and not takes_any:
+            raise DeviceOptionError(
+                f"device {spec.name} takes no --{option.replace('_', '-')}: its runtime is {spec.backend}; leave it out"
+            )
+    return cast(Backend, opener(spec, **options))
+
+
+def attached(spec: DeviceSpec) -> list[str]:
+    """What is at hand that this spec may mean, one line each; empty where its back-end cannot look."""
+    target = ATTACHED.get(spec.backend)
+    return cast(list[str], _resolve(target)()) if target else []
+
+
+def _resolve(target: str) -> Any:
     module, _, function = target.partition(":")
-    return cast(Backend, getattr(import_module(module), function)(spec, **options))
+    return getattr(import_module(module), function)

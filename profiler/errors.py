@@ -20,3 +20,13 @@ class JournalError(ProfilerError):
 
 class ExportError(ProfilerError):
     """A module could not be turned into a device's file, or the file computes something else."""
+
+
+class CacheError(ProfilerError):
+    """The cache of exported files cannot be written."""
+
+    exit_code = 2
+
+
+class ReferenceFailedError(ProfilerError):
+    """The reference block cannot be measured, so nothing can be judged."""

@@ -1,0 +1,184 @@
+"""The machine this runs on: what it is, how it is doing, and which cores to measure on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from devices.backend import DeviceInfo, DeviceState
+from devices.errors import DeviceOptionError
+
+_CPU = Path("/sys/devices/system/cpu")
+_LOOK_S = 0.05
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+@cache
+def _cpuinfo() -> dict[str, str]:
+    """The first processor's fields of /proc/cpuinfo; empty where there is none."""
+    text = _read(Path("/proc/cpuinfo")) or ""
+    pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
+    fields: dict[str, str] = {}
+    for key, value in pairs:
+        fields.setdefault(key.strip(), value.strip())
+    return fields
+
+
+def cpu_model() -> str:
+    """The processor's name as the system gives it."""
+    info = _cpuinfo()
+    return info.get("model name") or info.get("Hardware") or platform.processor() or platform.machine() or "unknown"
+
+
+def allowed_cores() -> tuple[int, ...]:
+    """Cores that this process may use, in order."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def _cpufreq(core: int, name: str) -> str | None:
+    return _read(_CPU / f"cpu{core}" / "cpufreq" / name)
+
+
+def _mhz(core: int, name: str) -> float | None:
+    text = _cpufreq(core, name)
+    return int(text) / 1000 if text and text.isdigit() else None
+
+
+def describe_host(cores: Sequence[int] = ()) -> DeviceInfo:
+    """What this machine is; `cores` are those that measure. Holds nothing that names its owner."""
+    first = cores[0] if cores else 0
+    memory = re.search(r"MemTotal:\s+(\d+) kB", _read(Path("/proc/meminfo")) or "")
+    info = _cpuinfo()
+    virtual = "hypervisor" in info.get("flags", "").split()
+    vendor = _read(Path("/sys/class/dmi/id/sys_vendor")) if virtual else None
+    fields: dict[str, Any] = {
+        "cpu_model": cpu_model(),
+        "cpu_family_model_stepping": "/".join(info.get(key, "?") for key in ("cpu family", "model", "stepping")),
+        "architecture": platform.machine(),
+        "cores_online": os.cpu_count() or 1,
+        "cores_allowed": list(allowed_cores()),
+        "cores_used": list(cores),
+        "governor": _cpufreq(first, "scaling_governor"),
+        "max_clock_mhz": _mhz(first, "cpuinfo_max_freq"),
+        "memory_mib": int(memory.group(1)) // 1024 if memory else None,
+        "os": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "virtual_machine": virtual,
+        "hypervisor_vendor": vendor,
+        "load_1min_at_start": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+    return DeviceInfo(kind="cpu", model=cpu_model(), fields=fields)
+
+
+def host_state(cores: Sequence[int] = ()) -> DeviceState:
+    """Temperature, clock and load now; None where they cannot be read."""
+    first = cores[0] if cores else 0
+    clock_mhz = _mhz(first, "scaling_cur_freq")
+    if clock_mhz is None:
+        listed = re.findall(r"^cpu MHz\s*:\s*([\d.]+)$", _read(Path("/proc/cpuinfo")) or "", re.MULTILINE)
+        clock_mhz = float(listed[first]) if first < len(listed) else None
+    running = re.search(r"^procs_running (\d+)$", _read(Path("/proc/stat")) or "", re.MULTILINE)
+    load = (int(running.group(1)) - 1) / (os.cpu_count() or 1) if running else None
+    return DeviceState(temperature_c=_temperature_c(), clock_mhz=clock_mhz, load=load)
+
+
+def _temperature_c() -> float | None:
+    """The hottest zone that belongs to the processor."""
+    hottest: float | None = None
+    for zone in Path("/sys/class/thermal").glob("thermal_zone*"):
+        kind, text = _read(zone / "type") or "", _read(zone / "temp") or ""
+        if re.search(r"cpu|pkg|soc|acpitz|k10", kind, re.IGNORECASE) and re.fullmatch(r"-?\d+", text):
+            celsius = int(text) / 1000
+            hottest = celsius if hottest is None else max(hottest, celsius)
+    return hottest
+
+
+def parse_cores(text: str) -> tuple[int, ...]:
+    """Cores of a list such as `0,2-3`. Raises `DeviceOptionError` for anything else, or cores that are not here."""
+    cores: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part, re.ASCII)
+        if match is None:
+            raise DeviceOptionError(f"'{text}' is not a list of cores; write for instance 1 or 0,2-3, or none")
+        low, high = int(match.group(1)), int(match.group(2) or match.group(1))
+        cores += range(low, min(high, low + 4096) + 1)
+    here = allowed_cores()
+    if missing := sorted(set(cores) - set(here)):
+        raise DeviceOptionError(f"core {missing[0]} is not one that may be used here; choose from {_ranges(here)}")
+    return tuple(dict.fromkeys(cores))
+
+
+def _ranges(cores: Sequence[int]) -> str:
+    return ", ".join(map(str, cores))
+
+
+def _busy_ticks() -> dict[int, int]:
+    """Clock ticks that each core has spent working since the start of the system."""
+    busy: dict[int, int] = {}
+    for line in (_read(Path("/proc/stat")) or "").splitlines():
+        words = line.split()
+        if re.fullmatch(r"cpu\d+", words[0] if words else ""):
+            ticks = [int(word) for word in words[1:9]]
+            busy[int(words[0][3:])] = sum(ticks) - ticks[3] - ticks[4]  # without idle and waiting for a disk
+    return busy
+
+
+def choose_cores(threads: int, sleep: Callable[[float], None] = time.sleep) -> tuple[int, ...]:
+    """The `threads` cores to measure on: the fastest, of those the least busy now, of those the last.
+
+    The first core serves most interrupts, so the last one is the better guess.
+    """
+    cores = allowed_cores()
+    if len(cores) <= threads:
+        return cores
+    before = _busy_ticks()
+    sleep(_LOOK_S)
+    after = _busy_ticks()
+
+    def rank(core: int) -> tuple[float, int, int]:
+        return (_mhz(core, "cpuinfo_max_freq") or 0.0, before.get(core, 0) - after.get(core, 0), core)
+
+    return tuple(sorted(sorted(cores, key=rank)[-threads:]))
+
+
+def resolve_cores(affinity: str | None, threads: int) -> tuple[int, ...]:
+    """Cores for an `affinity` option: a list, `none` for no pinning (), or None for our own choice."""
+    if not hasattr(os, "sched_setaffinity"):
+        return ()
+    if affinity is None or affinity == "auto":
+        return choose_cores(threads)
+    return () if affinity == "none" else parse_cores(affinity)
+
+
+@contextmanager
+def pinned(cores: Sequence[int]) -> Iterator[None]:
+    """Keep this thread, and threads it starts, on `cores` within the block; () changes nothing."""
+    if not cores:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def attached() -> list[str]:
+    """What of this kind is at hand, for a list of devices."""
+    return [f"{cpu_model()}, {os.cpu_count()} cores"]

@@ -1,0 +1,172 @@
+"""From units to a latency table: export, measure, calibrate."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from devices.backend import Artefact, Backend
+from lut.entry import Entry
+from lut.table import LatencyTable, TableMetadata
+from profiler.artefacts import ArtefactFactory
+from profiler.errors import ExportError
+from profiler.journal import Journal, fingerprint
+from profiler.plan import Unit, reference_unit
+from profiler.session import Sampling, Session, SessionResult, Watcher
+
+# Of the time allowed, this share at most goes into exporting networks.
+_EXPORT_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to profile: the space that the blocks come from (as plain values), the units, and how.
+
+    `device` adds to what the back-end says about the device: the spec's name, a mismatch that was allowed.
+    """
+
+    space: Mapping[str, Any]
+    resolution: int
+    classes: int
+    batch: int
+    units: tuple[Unit, ...]
+    sampling: Sampling
+    device: Mapping[str, Any] = field(default_factory=dict)
+
+    def fingerprint(self, backend: Backend) -> str:
+        """Equal for jobs whose measurements may be mixed."""
+        found = backend.device()
+        content = {
+            "space": dict(self.space),
+            "resolution": self.resolution,
+            "classes": self.classes,
+            "batch": self.batch,
+            "units": [(unit.role, unit.name) for unit in self.units],
+            "sampling": asdict(self.sampling),
+            "device": [found.kind, found.model, self.device.get("spec")],
+            "runtime": dict(backend.runtime()),
+        }
+        return fingerprint(content)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Artefacts by unit name, reasons of those that could not be made, units left out for want of time."""
+
+    artefacts: Mapping[str, Artefact]
+    failures: Mapping[str, str]
+    left_out: frozenset[str]
+    seconds: float
+
+
+def prepare(
+    units: Sequence[Unit],
+    factory: ArtefactFactory,
+    watcher: Watcher | None = None,
+    *,
+    max_s: float = math.inf,
+    clock: Callable[[], float] = time.monotonic,
+) -> Prepared:
+    """Make every artefact, blocks first; networks are left out once their share of `max_s` is used up."""
+    artefacts: dict[str, Artefact] = {}
+    failures: dict[str, str] = {}
+    left_out: set[str] = set()
+    started_s = clock()
+    for unit in sorted(units, key=lambda unit: unit.role != "block"):
+        if unit.role != "block" and clock() - started_s > _EXPORT_SHARE * max_s:
+            left_out.add(unit.name)
+            continue
+        try:
+            artefacts[unit.name] = factory.make(unit.name, unit.specs)
+        except ExportError as error:
+            failures[unit.name] = str(error)
+        if watcher is not None:
+            watcher.advance(1, unit.role)
+    return Prepared(artefacts, failures, frozenset(left_out), clock() - started_s)
+
+
+def measure(
+    backend: Backend,
+    job: Job,
+    prepared: Prepared,
+    journal: Path,
+    *,
+    fresh: bool = False,
+    memory_limit_bytes: int = 4 << 30,
+    watcher: Watcher | None = None,
+    deadline_s: float = math.inf,
+) -> tuple[LatencyTable, Journal]:
+    """Measure what was prepared, resuming from `journal`; the calibrated table, and the journal to remove.
+
+    The table is not yet written: remove the journal when it is.
+    """
+    started_s = time.monotonic()
+    units = tuple(unit for unit in job.units if unit.name in prepared.artefacts)
+    reference = reference_unit([unit for unit in units if unit.role == "block"] or units)
+    with Journal(journal, job.fingerprint(backend), fresh=fresh) as opened:
+        session = Session(
+            backend,
+            units,
+            prepared.artefacts.__getitem__,
+            reference.name,
+            sampling=job.sampling,
+            journal=opened,
+            memory_limit_bytes=memory_limit_bytes,
+            watcher=watcher,
+            deadline_s=deadline_s,
+        )
+        result = session.run()
+    seconds = {"export_s": round(prepared.seconds, 2), "measure_s": round(time.monotonic() - started_s, 2)}
+    return _table(backend, job, prepared, result, seconds), opened
+
+
+def _table(
+    backend: Backend, job: Job, prepared: Prepared, result: SessionResult, seconds: Mapping[str, float]
+) -> LatencyTable:
+    entries = [entry for unit in job.units if (entry := _entry(unit, job, prepared, result)) is not None]
+    found = backend.device()
+    notes = []
+    if prepared.left_out:
+        notes.append(f"{len(prepared.left_out)} networks were left out: the time was up")
+    if not result.complete:
+        notes.append("the time was up before every median was known well enough")
+    about = TableMetadata(
+        space=dict(job.space),
+        resolution=job.resolution,
+        classes=job.classes,
+        batch=job.batch,
+        device={"kind": found.kind, "model": found.model, **found.fields, **job.device},
+        runtime=dict(backend.runtime()),
+        sampling={**_finite(asdict(job.sampling)), "quality": dict(result.quality), "seconds": dict(seconds)},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool_version=metadata.version("pnag"),
+        notes=tuple(notes),
+    )
+    entries.sort(key=lambda entry: entry.role != "block")
+    return LatencyTable(tuple(entries), about).calibrated()
+
+
+def _entry(unit: Unit, job: Job, prepared: Prepared, result: SessionResult) -> Entry | None:
+    if unit.name in prepared.left_out:
+        return None
+    if unit.name in prepared.failures:
+        return Entry(unit.role, unit.name, flags=("failed",), reason=prepared.failures[unit.name], blocks=unit.blocks)
+    return result.measurements[unit.name].entry(unit.role, unit.blocks, job.sampling.stop.relative_ci)
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain JSON: no limit (infinity) becomes None."""
+    return {
+        key: _finite(value)
+        if isinstance(value, Mapping)
+        else None
+        if isinstance(value, float) and math.isinf(value)
+        else value
+        for key, value in values.items()
+    }

@@ -1,0 +1,102 @@
+"""What a profiling session tells its user: the JSON document and the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from lut.calibration import Fidelity
+from lut.entry import Entry
+from lut.table import LatencyTable
+
+
+def document(table: LatencyTable, path: Path, seconds: float) -> dict[str, Any]:
+    """The document of `--json`. Errors and shares are fractions."""
+    blocks, about = tuple(table.blocks.values()), table.metadata
+    return {
+        "table": str(path),
+        "table_sha256": table.content_sha256,
+        "device": about.device["model"],
+        "runtime": f"{about.runtime['name']} {about.runtime['version']}",
+        "blocks": len(blocks),
+        "failed": [{"block": entry.block, "reason": entry.reason} for entry in blocks if entry.failed],
+        "noisy": [entry.block for entry in blocks if "noisy" in entry.flags],
+        "networks": {role: len(table.networks(role)) for role in ("calibration", "holdout")},
+        "median_relative_ci": _median_ci(blocks),
+        "calibration": {
+            "scale": about.calibration.scale,
+            "intercept_ms": about.calibration.intercept_ms,
+            "per_block_ms": about.calibration.per_block_ms,
+            "networks": about.calibration.networks,
+            "loo_mape": about.calibration.loo_mape,
+        },
+        "fidelity": _fidelity(about.fidelity),
+        "quality": about.sampling["quality"],
+        "notes": list(about.notes),
+        "seconds": round(seconds, 2),
+    }
+
+
+def _fidelity(fidelity: Fidelity | None) -> dict[str, Any] | None:
+    if fidelity is None:
+        return None
+    names = ("n", "mape", "within_3", "within_5", "within_10", "rank_correlation", "residual_std", "worst")
+    return {name: getattr(fidelity, name) for name in names}
+
+
+def _median_ci(entries: Sequence[Entry]) -> float | None:
+    known = [entry.relative_ci for entry in entries if not entry.failed and entry.relative_ci == entry.relative_ci]
+    return median(known) if known else None
+
+
+def summary(table: LatencyTable, path: Path, seconds: float) -> str:
+    """Some lines for a person: where the table is, how complete and how good it is."""
+    blocks = tuple(table.blocks.values())
+    failed = [entry for entry in blocks if entry.failed]
+    noisy = [entry for entry in blocks if "noisy" in entry.flags]
+    about = table.metadata
+    ci = _median_ci(blocks)
+    lines = [
+        f"table     {path}",
+        f"device    {about.device['model']}, {about.runtime['name']} {about.runtime['version']}, "
+        f"{about.runtime['threads']} thread(s), batch {about.batch}",
+        f"blocks    {len(blocks) - len(failed)} measured, {len(failed)} failed, {len(noisy)} noisy"
+        + (f"; median known to ±{100 * ci:.2f} %" if ci is not None else ""),
+        f"networks  {_prediction(table)}",
+        f"session   {_quality(table)}, {seconds:.0f} s in all",
+    ]
+    lines += [f"failed    {entry.block}: {entry.reason}" for entry in failed[:5]]
+    if len(failed) > 5:
+        lines.append(f"failed    and {len(failed) - 5} more; pnag-lut check {path} lists them")
+    lines += [f"note      {note}" for note in about.notes]
+    return "\n".join(lines)
+
+
+def _prediction(table: LatencyTable) -> str:
+    fidelity, fitted = table.metadata.fidelity, table.metadata.calibration.networks
+    if fidelity is None:
+        return f"{fitted} for calibration, none to judge it by: --holdout 20 measures some"
+    return (
+        f"{fitted} for calibration; {fidelity.n} unseen ones predicted to {100 * fidelity.mape:.2f} % on average, "
+        f"{100 * fidelity.worst:.1f} % at worst, rank correlation {fidelity.rank_correlation:.3f}"
+    )
+
+
+def _quality(table: LatencyTable) -> str:
+    quality = table.metadata.sampling["quality"]
+    spread = quality["reference_spread"] or 0.0
+    parts = [f"{quality['rounds']} rounds", f"reference steady to ±{100 * spread:.1f} %"]
+    if quality["resumed_visits"]:
+        parts.append(f"{quality['resumed_visits']} measurements from the journal")
+    if quality["repeated_segments"]:
+        parts.append(f"{quality['repeated_segments']} segments measured again")
+    if quality["waited_s"]:
+        parts.append(f"{quality['waited_s']:.0f} s waited for a steady device")
+    parts += [
+        f"{100 * quality[f'{flag}_share']:.0f} % of the visits {flag}"
+        for flag in ("disturbed", "drifted", "throttled")
+        if quality[f"{flag}_share"] >= 0.005
+    ]
+    return ", ".join(parts)
