@@ -42,22 +42,10 @@ def made_up_table(
     entries = []
     for block in space.blocks():
         ms = made_up_ms(block)
-        entries.append(
-            Entry(
-                "block",
-                block.key,
-                latency_ms=ms,
-                ci_low_ms=0.99 * ms,
-                ci_high_ms=1.01 * ms,
-                std_ms=0.02 * ms,
-                min_ms=0.98 * ms,
-                p95_ms=1.05 * ms,
-                runs=30,
-                rounds=3,
-                samples_ms=(0.99 * ms, ms, 1.01 * ms),
-                temperature_c=41.5,
-            )  # fmt: skip
-        )
+        spread = {"ci_low_ms": 0.99 * ms, "ci_high_ms": 1.01 * ms, "std_ms": 0.02 * ms, "min_ms": 0.98 * ms}
+        samples = (0.99 * ms, ms, 1.01 * ms)
+        counts = {"runs": 30, "rounds": 3}
+        entries.append(Entry("block", block.key, ms, **spread, p95_ms=1.05 * ms, samples_ms=samples, **counts))
     for i, architecture in enumerate(space.decode(space.sample(calibration + holdout, rng))):
         blocks = space.decompose(architecture)
         ms = (1.1 * sum(map(made_up_ms, blocks)) + 2.0) * (1 + noise * rng.standard_normal())

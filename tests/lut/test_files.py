@@ -25,23 +25,30 @@ def test_the_temporary_file_keeps_the_suffix_and_lies_beside(tmp_path):
         temporary.write_text("x")
 
 
-@pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("no"), KeyboardInterrupt()]
-)
-def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path, error):
-    path = tmp_path / "t.txt"
-    write(path, "old")
-    with pytest.raises(OutputError if isinstance(error, OSError) else type(error)), replacing(path) as temporary:
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def fail_half_way(path, error):
+    with replacing(path) as temporary:
         temporary.write_text("half")
         raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(FULL, OutputError), (ValueError("no"), ValueError), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
+def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path, error, kind):
+    path = tmp_path / "t.txt"
+    write(path, "old")
+    with pytest.raises(kind):
+        fail_half_way(path, error)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_is_one_line_with_the_path(tmp_path):
-    with pytest.raises(OutputError) as caught, replacing(tmp_path / "t.txt") as temporary:
-        temporary.write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OutputError) as caught:
+        fail_half_way(tmp_path / "t.txt", FULL)
     assert str(caught.value) == f"cannot write {tmp_path / 't.txt'}: No space left on device; choose another place"
 
 

@@ -18,10 +18,8 @@ from pnag.space import load_space
 from tests.tables import made_up_metadata, made_up_ms, made_up_table, with_entry
 
 STEM = "conv-i3-o24-k3-s2-hswish@224"
-PAIR = (
-    Entry("block", STEM, latency_ms=2.0, cost_ms=3.0),
-    Entry("block", "conv-i3-o8-k3-s2-relu@32", flags=("failed",)),
-)
+OTHER = "conv-i3-o8-k3-s2-relu@32"
+PAIR = (Entry("block", STEM, latency_ms=2.0, cost_ms=3.0), Entry("block", OTHER, flags=("failed",)))
 
 
 @pytest.fixture(scope="module")
