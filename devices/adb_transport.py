@@ -1,0 +1,136 @@
+"""How bytes reach a phone: the four methods that adb-shell asks for, over TCP or USB.
+
+The seam is narrow on purpose: whatever listens on a loopback port and speaks the protocol can be the phone.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from adb_shell.exceptions import TcpTimeoutException
+from adb_shell.transport.base_transport import BaseTransport
+
+from devices.errors import RuntimeUnavailableError
+
+DEFAULT_PORT = 5555
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a phone is: a TCP address, or a USB serial (None takes the only one attached)."""
+
+    host: str | None = None
+    port: int = DEFAULT_PORT
+    serial: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read `HOST`, `HOST:PORT` or `[IPV6]:PORT`. Raises `RuntimeUnavailableError` for anything else."""
+        host, colon, port = text.rpartition(":")
+        if not colon or (":" in host and not host.startswith("[")):
+            host, port = text, str(DEFAULT_PORT)
+        host = host.strip("[]")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise RuntimeUnavailableError(f"'{text}' is not an address; give HOST:PORT, for instance 192.168.1.20:5555")
+        return cls(host=host, port=int(port))
+
+    def __str__(self) -> str:
+        if self.host is not None:
+            return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return self.serial or "USB"
+
+
+class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell is untyped
+    """A socket that sends all it is given, and says at once that the other side has gone.
+
+    adb-shell's own transport drops what a full socket buffer did not take, and reads a closed socket as
+    silence until a timeout.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = (host, port)
+        self._socket: socket.socket | None = None
+
+    def close(self) -> None:
+        """Close the socket; closing twice is harmless."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def connect(self, transport_timeout_s: float | None) -> None:
+        """Open the socket. Raises `OSError` if nobody listens there."""
+        self._socket = socket.create_connection(self._address, timeout=transport_timeout_s)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setblocking(False)
+
+    def bulk_read(self, numbytes: int, transport_timeout_s: float | None) -> bytes:
+        """At least one byte, at most `numbytes`. Raises `TcpTimeoutException` in silence, `OSError` at the end."""
+        connection = self._open_socket()
+        if not select.select([connection], [], [], transport_timeout_s)[0]:
+            raise TcpTimeoutException(f"{self._name} was silent for {transport_timeout_s} seconds")
+        data = connection.recv(numbytes)
+        if not data:
+            raise ConnectionResetError(f"{self._name} closed the connection")
+        return data
+
+    def bulk_write(self, data: bytes, transport_timeout_s: float | None) -> int:
+        """Send all of `data`. Raises `TcpTimeoutException` if the other side takes none of it for so long."""
+        connection, rest = self._open_socket(), memoryview(data)
+        while rest:
+            if not select.select([], [connection], [], transport_timeout_s)[1]:
+                raise TcpTimeoutException(f"{self._name} took no data for {transport_timeout_s} seconds")
+            rest = rest[connection.send(rest) :]
+        return len(data)
+
+    def _open_socket(self) -> socket.socket:
+        if self._socket is None:
+            raise ConnectionResetError(f"{self._name} is not connected")
+        return self._socket
+
+    @property
+    def _name(self) -> str:
+        return "{}:{}".format(*self._address)
+
+
+def open_transport(address: Address) -> Any:
+    """A transport for adb-shell's `AdbDevice`. Raises `RuntimeUnavailableError` if USB cannot be used here."""
+    if address.host is not None:
+        return TcpTransport(address.host, address.port)
+    return _usb_module().UsbTransport.find_adb(address.serial, None, None)
+
+
+def _usb_module() -> Any:
+    try:
+        from adb_shell.transport import usb_transport
+    except (ImportError, OSError) as error:  # OSError: libusb itself is missing
+        raise RuntimeUnavailableError(
+            f"USB needs the extra 'usb' and the system's libusb-1.0 ({error}); "
+            "pip install 'pnag[usb]', or reach the phone by --adb HOST:PORT"
+        ) from error
+    return usb_transport
+
+
+def list_usb() -> tuple[Mapping[str, str], ...]:
+    """Phones with USB debugging on, as `serial` and `usb` (the port). Raises `RuntimeUnavailableError`."""
+    module = _usb_module()
+    found = []
+    for device in module.UsbTransport.find_all_adb_devices():
+        try:
+            serial = str(device.serial_number)
+        except Exception as error:  # usb1's errors share no base that is worth importing here
+            serial = f"unreadable ({error})"
+        found.append({"serial": serial, "usb": ":".join(str(part) for part in device.port_path)})
+    return tuple(found)
+
+
+def is_listening(address: Address, timeout_s: float = 1.0) -> bool:
+    """Whether something accepts TCP connections at `address`."""
+    try:
+        with socket.create_connection((cast(str, address.host), address.port), timeout=timeout_s):
+            return True
+    except OSError:
+        return False

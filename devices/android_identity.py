@@ -1,0 +1,141 @@
+"""What a phone is: model, SoC, build, ABI and cores, read once in one shell command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from devices.backend import DeviceInfo
+from devices.errors import RuntimeUnavailableError
+
+CPU = "/sys/devices/system/cpu"
+COMMAND = f"""getprop
+echo __section cpuinfo; cat /proc/cpuinfo 2>/dev/null
+echo __section soc_id; cat /sys/devices/soc0/soc_id 2>/dev/null
+echo __section clocks; grep -H . {CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq 2>/dev/null
+echo __section present; cat {CPU}/present 2>/dev/null
+echo __section governors; grep -H . {CPU}/cpu[0-9]*/cpufreq/scaling_governor 2>/dev/null
+echo __section kernel; uname -r"""
+
+# Qualcomm's numbers in /sys/devices/soc0/soc_id. The platform name msm8996 covers 820 and 821 alike.
+_SOC_IDS = {"246": "MSM8996", "291": "APQ8096", "305": "MSM8996pro", "310": "MSM8996au", "312": "APQ8096pro"}
+_PROPERTY = re.compile(r"^\[(?P<name>[^\]]+)\]: \[(?P<value>.*)\]$")
+_CPU_FILE = re.compile(rf"^{CPU}/cpu(?P<cpu>\d+)/cpufreq/\w+:(?P<value>.+)$")
+
+
+@dataclass(frozen=True)
+class Phone:
+    """The raw facts. `max_mhz` and `governors` are by core, and lack what the phone does not let us read."""
+
+    properties: Mapping[str, str]
+    cpuinfo: str
+    soc_id: str
+    max_mhz: Mapping[int, float]
+    governors: Mapping[int, str]
+    core_count: int
+    kernel: str
+
+    @property
+    def soc(self) -> tuple[str, str]:
+        """The SoC's name and where it was found; the sources that tell an 821 from an 820 come first."""
+        hardware = re.search(r"^Hardware\s*:\s*(.+)$", self.cpuinfo, re.MULTILINE)
+        return next(
+            (name, source)
+            for name, source in (
+                (_SOC_IDS.get(self.soc_id, ""), "soc_id"),
+                (hardware[1].split()[-1] if hardware and hardware[1].strip() else "", "cpuinfo"),
+                (self.properties.get("ro.soc.model", ""), "ro.soc.model"),
+                (self.properties.get("ro.board.platform", ""), "ro.board.platform"),
+                (self.properties.get("ro.hardware", ""), "ro.hardware"),
+                ("unknown", "nowhere"),
+            )
+            if name
+        )
+
+    @property
+    def abis(self) -> tuple[str, ...]:
+        """What the phone executes, best first."""
+        listed = self.properties.get("ro.product.cpu.abilist") or self.properties.get("ro.product.cpu.abi", "")
+        return tuple(abi for abi in listed.split(",") if abi)
+
+    @property
+    def api_level(self) -> int:
+        """Android's API level, 0 if unknown."""
+        text = self.properties.get("ro.build.version.sdk", "")
+        return int(text) if text.isdecimal() else 0
+
+    def info(self) -> DeviceInfo:
+        """The facts as the table records them."""
+        get = self.properties.get
+        soc, source = self.soc
+        model = " ".join(part for part in (get("ro.product.manufacturer"), get("ro.product.model")) if part)
+        fields: dict[str, Any] = {
+            "soc": soc,
+            "soc_source": source,
+            "soc_id": self.soc_id,
+            "soc_manufacturer": get("ro.soc.manufacturer", ""),
+            "board_platform": get("ro.board.platform", ""),
+            "phone_model": get("ro.product.model", ""),
+            "build_fingerprint": get("ro.build.fingerprint", ""),
+            "android_version": get("ro.build.version.release", ""),
+            "api_level": self.api_level,
+            "abi": get("ro.product.cpu.abi", ""),
+            "kernel": self.kernel,
+            "cores": self.core_count,
+            "core_max_mhz": [self.max_mhz.get(core) for core in range(self.core_count)],
+            "governors": sorted(set(self.governors.values())),
+        }
+        return DeviceInfo("phone", f"{model or 'a phone'} ({soc})", fields)
+
+
+def parse_identity(text: str) -> Phone:
+    """Read the output of `COMMAND`. Raises `RuntimeUnavailableError` if it is not a phone's."""
+    parts = sections(text)
+    properties = {m["name"]: m["value"] for line in parts[""].splitlines() if (m := _PROPERTY.match(line))}
+    if "ro.product.cpu.abi" not in properties:
+        raise RuntimeUnavailableError("the device does not answer getprop as Android does; is it an Android phone?")
+    max_mhz = {core: int(value) / 1000 for core, value in by_core(parts["clocks"]).items() if value.isdecimal()}
+    cpuinfo = parts["cpuinfo"]
+    listed = len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE))
+    present = re.fullmatch(r"(?:\d+-)?(\d+)", parts["present"].strip())
+    count = int(present[1]) + 1 if present else max([listed, *(core + 1 for core in max_mhz), 1])
+    governors = by_core(parts["governors"])
+    return Phone(properties, cpuinfo, parts["soc_id"].strip(), max_mhz, governors, count, parts["kernel"].strip())
+
+
+def sections(text: str) -> Mapping[str, str]:
+    """Split output at its `__section NAME` lines; what comes before the first is under the empty name."""
+    result: dict[str, str] = {}
+    for part in ("__section \n" + text).split("__section ")[1:]:
+        name, _, body = part.partition("\n")
+        result[name.strip()] = body
+    return result
+
+
+def by_core(text: str) -> Mapping[int, str]:
+    """Values of `grep -H . …/cpuN/cpufreq/NAME` by core; lines of another form are left out."""
+    return {int(m["cpu"]): m["value"].strip() for line in text.splitlines() if (m := _CPU_FILE.match(line.strip()))}
+
+
+def fastest_cores(phone: Phone, threads: int) -> tuple[int, ...]:
+    """The cores of the highest maximum clock, whole clusters, until there is one for each thread.
+
+    All cores if the clocks cannot be read. Raises `RuntimeUnavailableError` if the phone has too few cores.
+    """
+    if threads > phone.core_count:
+        raise RuntimeUnavailableError(
+            f"{threads} threads are more than the phone's {phone.core_count} cores; give --threads {phone.core_count}"
+        )
+    chosen: list[int] = []
+    for clock in sorted(set(phone.max_mhz.values()), reverse=True):
+        if len(chosen) >= threads:
+            break
+        chosen += [core for core, mhz in phone.max_mhz.items() if mhz == clock]
+    return tuple(sorted(chosen)) if len(chosen) >= threads else tuple(range(phone.core_count))
+
+
+def core_mask(cores: Sequence[int]) -> int:
+    """The affinity mask that `taskset` takes, as a number: cores 2 and 3 are 0xc."""
+    return sum(1 << core for core in cores)
