@@ -1,0 +1,141 @@
+import json
+
+import pytest
+
+from lut import LatencyTable
+from lut.cli import main
+from pnag.space import load_space
+from tests.tables import made_up_table, with_entry
+
+STEM = "conv-i3-o24-k3-s2-hswish@224"
+
+
+@pytest.fixture
+def table():
+    return made_up_table()
+
+
+@pytest.fixture
+def saved(table, tmp_path):
+    path = tmp_path / "t.parquet"
+    table.save(path)
+    return path
+
+
+@pytest.fixture
+def pnag_lut(monkeypatch, capsys):
+    """Run the command; returns its status, stdout and stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["pnag-lut", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return exit_.value.code, out, err
+
+    return call
+
+
+def test_show_prints_where_the_table_is_from(pnag_lut, saved, table):
+    status, out, err = pnag_lut("show", saved)
+    assert (status, err) == (0, "")
+    assert "Abacus 3" in out
+    assert table.content_sha256 in out
+
+
+def test_show_as_json_is_one_document(pnag_lut, saved, table):
+    status, out, err = pnag_lut("show", saved, "--json")
+    document = json.loads(out)
+    assert (status, err) == (0, "")
+    assert document["content_sha256"] == table.content_sha256
+    assert document["device"]["model"] == "Abacus 3"
+
+
+def test_show_draws_a_picture(pnag_lut, saved, tmp_path):
+    status, _, err = pnag_lut("show", saved, "--plot", tmp_path / "t.png")
+    assert status == 0
+    assert "drawn to" in err
+    assert (tmp_path / "t.png").is_file()
+
+
+def test_check_is_content_with_a_whole_table(pnag_lut, saved):
+    assert pnag_lut("check", saved) == (0, "all 93 blocks are there and measured well\n", "")
+
+
+def test_check_ends_with_1_and_names_the_block(pnag_lut, table, tmp_path):
+    with_entry(table, STEM, flags=("noisy",)).save(tmp_path / "n.parquet")
+    status, out, _ = pnag_lut("check", tmp_path / "n.parquet", "--json")
+    assert status == 1
+    (problem,) = json.loads(out)["problems"]
+    assert (problem["block"], problem["problem"]) == (STEM, "noisy")
+
+
+def test_check_knows_the_space_at_the_tables_own_size(pnag_lut, tmp_path):
+    made_up_table(load_space(resolution=32, classes=10)).save(tmp_path / "small.parquet")
+    assert pnag_lut("check", tmp_path / "small.parquet")[0] == 0
+
+
+def test_diff_compares_two_tables(pnag_lut, saved, table, tmp_path):
+    with_entry(table, STEM, latency_ms=99.0).save(tmp_path / "b.parquet")
+    status, out, _ = pnag_lut("diff", saved, tmp_path / "b.parquet", "--worst", 1)
+    assert status == 0
+    assert STEM in out
+    status, out, _ = pnag_lut("diff", saved, tmp_path / "b.parquet", "--json", "--plot", tmp_path / "d.png")
+    assert json.loads(out)["median_absolute_difference"] == 0
+    assert (tmp_path / "d.png").is_file()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "yaml"])
+def test_export_and_import_keep_the_latencies(pnag_lut, saved, table, tmp_path, suffix):
+    out, back = tmp_path / f"o.{suffix}", tmp_path / "back.parquet"
+    assert pnag_lut("export", saved, "--out", out)[0] == 0
+    status, text, _ = pnag_lut("import", out, "--device", "abacus", "--out", back, "--json")
+    assert (status, json.loads(text)["missing"]) == (0, [])
+    imported = LatencyTable.load(back)
+    assert imported.metadata.device == {"name": "abacus"}
+    assert imported.cost_ms(imported.blocks) == pytest.approx(sum(e.latency_ms for e in table.blocks.values()))
+    assert pnag_lut("check", back)[0] == 0
+
+
+def test_import_of_a_part_says_what_is_missing(pnag_lut, tmp_path):
+    (tmp_path / "p.csv").write_text("block,latency_ms\nconv-i3-o24-k3-s2-hswish@32,1.0\n")
+    arguments = ("--device", "x", "--out", tmp_path / "p.parquet", "--resolution", 32, "--classes", 10)
+    status, _, err = pnag_lut("import", tmp_path / "p.csv", *arguments)
+    assert status == 0
+    assert "92 blocks of the space are not in" in err
+    assert LatencyTable.load(tmp_path / "p.parquet").metadata.classes == 10
+    assert pnag_lut("check", tmp_path / "p.parquet")[0] == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "none.parquet"),
+        ("show", "bad.parquet"),
+        ("show", "t.parquet", "--plot", "t.docx"),
+        ("show", "t.parquet", "--plot", "/dev/full"),
+        ("check", "bad.parquet"),
+        ("diff", "t.parquet", "bad.parquet"),
+        ("export", "t.parquet", "--out", "t.txt"),
+        ("export", "t.parquet"),
+        ("export", "t.parquet", "--out", "t.parquet/below.csv"),
+        ("import", "bad.csv", "--device", "x", "--out", "o.parquet"),
+        ("import", "good.csv", "--device", "x", "--out", "o.parquet", "--space", "none"),
+        ("import", "good.csv", "--device", "x", "--out", "o.parquet", "--resolution", "8"),
+        ("import", "good.csv", "--device", " ", "--out", "o.parquet"),
+        ("import", "good.csv", "--out", "o.parquet"),
+        ("weigh", "t.parquet"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(pnag_lut, saved, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.parquet").write_bytes(saved.read_bytes()[:-9])
+    (tmp_path / "good.csv").write_text(f"block,latency_ms\n{STEM},1.0\n")
+    (tmp_path / "bad.csv").write_text(f"block,latency_ms\n{STEM},-1.0\n")
+    before = sorted(tmp_path.iterdir())
+    status, out, err = pnag_lut(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("pnag-lut: ")
+    assert err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before

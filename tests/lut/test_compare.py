@@ -1,0 +1,114 @@
+import math
+from dataclasses import replace
+
+import pytest
+
+from lut import Entry, LatencyTable, LutError
+from lut.compare import Problem, compare, find_problems
+from lut.groups import group_blocks
+from lut.summary import describe, describe_difference, describe_problems, difference_document, table_document
+from pnag.space import load_space
+from tests.tables import made_up_metadata, made_up_table, with_entry
+
+SPACE = load_space()
+BLOCKS = SPACE.blocks()
+A, B, C, D = (block.key for block in BLOCKS[:4])
+
+
+def small(latencies, **metadata):
+    entries = tuple(Entry("block", key, latency_ms=ms, cost_ms=ms) for key, ms in latencies.items())
+    return LatencyTable(entries, replace(made_up_metadata(SPACE), **metadata))
+
+
+def test_a_whole_table_has_no_problems():
+    assert find_problems(made_up_table(), BLOCKS) == ()
+    assert describe_problems((), BLOCKS) == "all 93 blocks are there and measured well"
+
+
+def test_missing_failed_noisy_and_throttled_blocks_are_found_in_order():
+    table = made_up_table()
+    table = LatencyTable(tuple(e for e in table.entries if e.block != A), table.metadata)
+    table = with_entry(table, D, flags=("noisy", "throttled"), latency_ms=2.0, ci_low_ms=1.9, ci_high_ms=2.1)
+    table = with_entry(table, B, flags=("failed",), reason="out of memory", latency_ms=math.nan)
+    problems = find_problems(table, BLOCKS)
+    assert problems == (
+        Problem(A, "missing", "not in the table"),
+        Problem(B, "failed", "out of memory"),
+        Problem(D, "noisy", "2 ms ± 5.0 %"),
+        Problem(D, "throttled", "2 ms ± 5.0 %"),
+    )
+    assert describe_problems(problems, BLOCKS).endswith(
+        "3 of 93 blocks are missing, failed or doubtful; profile them again"
+    )
+
+
+def test_differences_by_hand():
+    difference = compare(small({A: 1.0, B: 2.0, C: 4.0}), small({C: 3.0, B: 2.2, A: 1.1, D: 9.0}))
+    assert [block.block for block in difference.blocks] == [A, B, C]
+    assert [block.ratio for block in difference.blocks] == pytest.approx([1.1, 1.1, 0.75])
+    assert difference.median_ratio == pytest.approx(1.1)
+    assert difference.median_absolute_difference == pytest.approx(0.1)
+    assert difference.rank_correlation == pytest.approx(1.0)
+    assert difference.worst(1)[0].block == C
+    assert (difference.only_a, difference.only_b) == ((), (D,))
+    assert difference.metadata == {}
+
+
+def test_a_table_equals_itself():
+    table = made_up_table()
+    difference = compare(table, table)
+    assert difference.median_absolute_difference == 0
+    assert difference.metadata == {}
+
+
+def test_metadata_differences_are_named_by_dotted_paths():
+    changed = {"device": {"name": "made-up", "model": "Abacus 4"}, "batch": 8}
+    difference = compare(small({A: 1.0}), small({A: 1.0}, **changed))
+    assert difference.metadata["device.model"] == ("Abacus 3", "Abacus 4")
+    assert difference.metadata["batch"] == (1, 8)
+    assert difference.metadata["device.frequency_mhz"] == (1200.5, None)
+
+
+def test_tables_without_a_common_block_cannot_be_compared():
+    with pytest.raises(LutError, match="no block in common"):
+        compare(small({A: 1.0}), small({B: 1.0}))
+
+
+def test_failed_blocks_are_not_compared():
+    failed = with_entry(small({A: 1.0, B: 1.0}), B, flags=("failed",))
+    assert compare(small({A: 1.0, B: 1.0}), failed).only_a == (B,)
+
+
+@pytest.mark.parametrize("name", ["ofa-mbv3-w1.2", "ofa-mbv3-w1.0", "ofa-mbv3-w0.25"])
+@pytest.mark.parametrize("resolution", [32, 224])
+def test_blocks_are_grouped_by_their_place_in_the_network(name, resolution):
+    groups = group_blocks(reversed(load_space(name, resolution=resolution).blocks()))
+    titles = [f"{group.title} {group.position}".strip() for group in groups]
+    units = [f"unit {unit} {position}" for unit in range(1, 6) for position in ("first", "later")]
+    assert titles == ["stem", "first block", *units, "head"]
+    assert [len(group.blocks) for group in groups] == [1, 1, *[9] * 10, 1]
+
+
+def test_the_summary_says_what_a_reader_wants_to_know():
+    text = describe(made_up_table())
+    for words in ("ofa-mbv3-w1.2, 224 x 224 pixels, 1000 classes, batch 1", "Abacus 3", "beads", "MAPE", "unit 5"):
+        assert words in text
+    assert "none: a cost is the latency" in describe(small({A: 1.0}))
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_documents_hold_plain_values():
+    table = made_up_table()
+    document = table_document(table)
+    assert document["content_sha256"] == table.content_sha256
+    assert len(document["blocks"]) == 93
+    assert len(document["networks"]) == 20
+    assert document["fidelity"]["n"] == 8
+    assert difference_document(compare(table, table))["median_ratio"] == 1.0
+
+
+def test_a_difference_lists_the_worst_blocks_first():
+    text = describe_difference(compare(small({A: 1.0, B: 2.0}), small({A: 1.0, B: 3.0, C: 1.0}, batch=2)), worst=1)
+    assert f"{B}  2.0000  3.0000  1.500" in text
+    assert "only in B" in text
+    assert "batch" in text
