@@ -1,4 +1,3 @@
-# ruff: noqa: PTH
 """What a client may open: a shell (with and without the second protocol's exit codes) and file transfer."""
 
 import os
@@ -133,9 +132,9 @@ class Services:
         path, failure, pushed = self._phone.files.to_host(name), "", 0
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            file = open(path, "wb")  # noqa: SIM115
+            file = open(path, "wb")
         except OSError as error:
-            failure, file = str(error.strerror), open(os.devnull, "wb")  # noqa: SIM115
+            failure, file = str(error.strerror), open(os.devnull, "wb")
         with file:
             while True:
                 ident, length = struct.unpack("<4sI", stream.read(8))

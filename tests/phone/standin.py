@@ -1,4 +1,3 @@
-# ruff: noqa: PTH, T201
 """Stands in for TensorFlow Lite's benchmark_model on a fake phone: its flags, its loop rule, its output.
 
 usage: standin.py TOOL [--flag=value ...]    The fake phone runs it in the place of an Android executable.

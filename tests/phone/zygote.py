@@ -24,7 +24,7 @@ def serve(path: str) -> None:
         listener.bind(path)
         listener.listen()
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        print("ready", flush=True)  # noqa: T201
+        print("ready", flush=True)
         while True:
             client, _ = listener.accept()
             if os.fork() == 0:
