@@ -129,7 +129,7 @@ class CudaBackend:
         return "torch"
 
     def device(self) -> DeviceInfo:
-        """The card, and the host's processor, which launches what is not captured."""
+        """The card, its events' overhead, and the host's processor, which launches what is not captured."""
         card = self._card
         facts = {
             "gpu_name": card.name,
@@ -137,13 +137,14 @@ class CudaBackend:
             "memory_bytes": card.memory_bytes,
             "l2_bytes": card.l2_bytes,
             "multiprocessors": card.multiprocessors,
+            "event_overhead_us": round(self._overhead_ms * 1e3, 3),
             "host_cpu_model": cpu_model(),
         }
         known = self._nvml.describe() if self._nvml else {"nvml": self._nvml_missing}
         return DeviceInfo("gpu", card.name, facts | known)
 
     def runtime(self) -> Mapping[str, Any]:
-        """torch, CUDA and cuDNN, the mode, and how times are taken."""
+        """torch, CUDA and cuDNN, the mode, and how times are taken; equal for sessions that may be mixed."""
         return {
             "name": "torch",
             "version": torch.__version__,
@@ -153,7 +154,6 @@ class CudaBackend:
             **self._mode.as_fields(),
             "batch_norm": "folded",
             "timer": "events",
-            "event_overhead_us": round(self._overhead_ms * 1e3, 3),
             "event_overhead_subtracted": True,
             "event_resolution_us": EVENT_RESOLUTION_MS * 1e3,
             "pair_us": PAIR_MS * 1e3,

@@ -152,7 +152,8 @@ class CudaStream:
         graph = _cuda.CUDAGraph()
         with _cuda.device(self._card.device), _cuda.graph(graph, pool=self._pool, stream=self._stream):
             work()
-        return graph.replay
+        replay: Work = graph.replay
+        return replay
 
     def record(self) -> Any:
         """Queue an event, one that was used before where there is one: creating them takes time."""
