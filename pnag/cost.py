@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.space import SearchSpace, Tokens
-
 if TYPE_CHECKING:
     from lut.table import LatencyTable
+    from pnag.space import SearchSpace, Tokens
 
 Array = NDArray[np.float64]
 
@@ -34,7 +33,7 @@ class CostModel:
     @classmethod
     def from_table(cls, space: SearchSpace, table: LatencyTable) -> Self:
         """Look every block of the space up. Raises `SpaceError` or `MissingBlockError`."""
-        space.require_same_family(SearchSpace.from_dict(table.metadata.space), "the table")
+        space.require_same_family(space.from_dict(table.metadata.space), "the table")
         layer_ms = np.array(
             [
                 [

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from lut.blocks import Activation, BlockSpec, ConvSpec, HeadSpec, MBConvSpec, divisible
 from pnag.architecture import Architecture
+from pnag.cost import CostModel
 from pnag.errors import ArchitectureError, SpaceError
 
 if TYPE_CHECKING:
     from lut.table import LatencyTable
-    from pnag.cost import CostModel
 
 Tokens = NDArray[np.int8]
 
@@ -235,8 +235,6 @@ class SearchSpace:
 
     def cost_model(self, table: LatencyTable) -> CostModel:
         """c(a) over encoded architectures, from a table of this space. Raises `SpaceError`, `MissingBlockError`."""
-        from pnag.cost import CostModel
-
         return CostModel.from_table(self, table)
 
     def to_dict(self) -> dict[str, Any]:

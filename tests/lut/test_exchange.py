@@ -122,10 +122,8 @@ def test_ofa_files_are_plain_yaml_with_means():
 
 def test_ofa_reads_a_head_as_the_sum_of_its_parts():
     head = BLOCKS[-1]
-    keys = keys_of(head)
-    text = "".join(
-        f"{key}: {{count: 50, mean: {ms}, std: 0.1}}\n" for key, ms in zip(keys, (4, 1, 2, 0.5), strict=True)
-    )
+    values = zip(keys_of(head), (4, 1, 2, 0.5), strict=True)
+    text = "".join(f"{key}: {{count: 50, mean: {ms}, std: 0.1}}\n" for key, ms in values)
     assert read_ofa(text, BLOCKS) == ({head.key: 7.5}, 0)
 
 
