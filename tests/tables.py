@@ -9,6 +9,11 @@ import numpy as np
 from lut import BlockSpec, Entry, LatencyTable, TableMetadata
 from pnag.space import SearchSpace, load_space
 
+# small enough to go through all of it: 4,624 architectures
+TINY = SearchSpace(
+    "tiny", 0.5, resolution=32, classes=3, depths=(1, 3), kernels=(3, 5), expands=(2, 6), unit_channels=(16, 24),
+    unit_strides=(2, 1), unit_activations=("relu", "hswish"), unit_squeeze_excite=(False, True),
+)  # fmt: skip
 MS_PER_MAC = 1e-7
 MS_PER_BLOCK = 0.05
 
