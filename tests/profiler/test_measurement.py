@@ -1,0 +1,88 @@
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiler.measurement import Measurement, Visit
+
+
+def visit(number, *times, **fields):
+    return Visit("a", number, times, runs=len(times), **fields)
+
+
+def test_the_latency_is_the_median_over_rounds_of_medians_within_rounds():
+    measurement = Measurement("a", (visit(0, 1.0, 2.0, 9.0), visit(1, 3.0), visit(2, 4.0, 4.0)))
+    assert measurement.round_medians_ms == (2.0, 3.0, 4.0)
+    assert measurement.median_ms == 3.0
+    assert measurement.interval_ms == (2.0, 4.0)
+    assert measurement.relative_ci == pytest.approx(1 / 3)
+
+
+def test_statistics_come_from_the_raw_samples():
+    measurement = Measurement("a", (visit(0, 1.0, 2.0), visit(1, 3.0, 6.0)))
+    entry = measurement.entry("block", (), 0.01)
+    assert (entry.min_ms, entry.runs, entry.rounds) == (1.0, 4, 2)
+    assert entry.std_ms == pytest.approx(math.sqrt(14 / 3))
+    assert entry.p95_ms == pytest.approx(5.55)
+    assert entry.samples_ms == (1.5, 4.5)
+
+
+def test_unsteady_visits_do_not_count_where_three_steady_ones_are_there():
+    slow = visit(3, 9.0, flags=("throttled",))
+    steady = (visit(0, 1.0), visit(1, 1.0), visit(2, 1.0))
+    assert Measurement("a", (*steady, slow)).median_ms == 1.0
+    few = Measurement("a", (steady[0], slow, visit(4, 9.0, flags=("drifted",))))
+    assert few.median_ms == 9.0
+
+
+def test_flags_say_noisy_and_what_most_visits_suffered():
+    drifted = [visit(i, 9.0 + i, flags=("drifted", "disturbed")) for i in range(3)]
+    assert Measurement("a", tuple(drifted)).entry("block", (), 0.01).flags == ("noisy", "drifted", "disturbed")
+    quiet = Measurement("a", tuple(visit(i, 1.0) for i in range(6))).entry("block", (), 0.01)
+    assert quiet.flags == ()
+
+
+def test_one_round_alone_is_noisy_because_nothing_is_known_of_its_error():
+    assert Measurement("a", (visit(0, 1.0),)).entry("block", (), 0.01).flags == ("noisy",)
+
+
+def test_a_failure_is_a_row_with_its_reason():
+    entry = Measurement("a", (Visit("a", 0, failure="no memory"),), "no memory").entry("block", (), 0.01)
+    assert entry.failed
+    assert entry.flags == ("failed",)
+    assert entry.reason == "no memory"
+    assert math.isnan(entry.latency_ms)
+
+
+def test_the_state_of_each_round_is_kept():
+    measurement = Measurement("a", (visit(0, 1.0, temperature_c=40.0, reference_ms=0.5), visit(2, 1.0, load=0.25)))
+    entry = measurement.entry("block", (), 0.01)
+    assert [json.loads(text) for text in entry.round_states] == [
+        {"round": 0, "reference_ms": 0.5, "temperature_c": 40.0},
+        {"round": 2, "load": 0.25},
+    ]
+    assert entry.temperature_c == 40.0
+    assert math.isnan(entry.clock_mhz)
+
+
+@given(
+    st.builds(
+        Visit,
+        st.text(),
+        st.integers(0, 99),
+        st.lists(st.floats(1e-6, 1e6)).map(tuple),
+        st.lists(st.floats(1e-6, 1e6)).map(tuple),
+        st.integers(0, 10**9),
+        st.lists(st.sampled_from(["disturbed", "drifted"])).map(tuple),
+        st.just(math.nan) | st.floats(1e-6, 1e6),
+        st.none() | st.floats(-40, 150),
+        st.none() | st.floats(1, 9000),
+        st.none() | st.floats(0, 100),
+        st.text(),
+    )
+)
+def test_a_visit_survives_json(original):
+    back = Visit.from_json(json.loads(json.dumps(original.to_json(), allow_nan=False)))
+    assert repr(back) == repr(original)  # NaN is equal to itself here
