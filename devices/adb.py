@@ -1,4 +1,4 @@
-"""A session with one phone over ADB that survives lost connections: commands with exit codes, verified pushes.
+"""A session with one phone over ADB that survives lost connections: commands with exit codes.
 
 adb-shell gives the protocol but no exit codes, merges stderr, and breaks with the connection. Every command
 here may run twice, once before and once after a drop, so callers give only commands that do no harm then.
@@ -6,34 +6,21 @@ here may run twice, once before and once after a drop, so callers give only comm
 
 from __future__ import annotations
 
-import hashlib
-import io
 import secrets
-import shlex
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from adb_shell.adb_device import AdbDevice
-from adb_shell.exceptions import AdbCommandFailureException, PushFailedError
 
 from devices.adb_errors import explain, is_lost, not_found
 from devices.adb_keys import Signer
 from devices.adb_transport import Address, open_transport
-from devices.errors import (
-    AuthorizationError,
-    ConnectionLostError,
-    DeviceError,
-    RuntimeUnavailableError,
-    StorageFullError,
-)
+from devices.errors import AuthorizationError, ConnectionLostError, DeviceError, RuntimeUnavailableError
 
 T = TypeVar("T")
-_HASHES = {"sha256sum": "sha256", "sha1sum": "sha1", "md5sum": "md5"}  # the phone's tool -> hashlib's name
-_PUSH_ATTEMPTS = 4
 _BOOT = "cat /proc/sys/kernel/random/boot_id 2>/dev/null; echo; getprop ro.boottime.init; getprop sys.boot_completed"
 
 
@@ -82,7 +69,6 @@ class AdbSession:
         self._device: Any = None
         self._asked = False
         self._boot = ""
-        self._hash_tool: str | None = None
 
     # -- connection ----------------------------------------------------------------------------------------
 
@@ -95,7 +81,7 @@ class AdbSession:
             except DeviceError:
                 raise
             except Exception as error:
-                self._drop()
+                self.drop()
                 if not is_lost(error):
                     raise
                 if not again or isinstance(error, ConnectionRefusedError) or self.address.host is None:
@@ -103,7 +89,7 @@ class AdbSession:
 
     def _open(self) -> None:
         """One attempt at a connection, with the check whether the phone booted meanwhile."""
-        self._drop()
+        self.drop()
         self._asked = False
         device: Any = None
         try:
@@ -144,7 +130,7 @@ class AdbSession:
         """Tell a reboot from a broken cable, and let a booting phone finish."""
         started = self.clock()
         while True:
-            boot, _, ready = self._shell(_BOOT).output.rstrip("\n").rpartition("\n")
+            boot, _, ready = self.shell(_BOOT).output.rstrip("\n").rpartition("\n")
             if ready.strip() == "1" or self.clock() - started > self.patience.resume_s:
                 break
             self.sleep(1.0)
@@ -152,7 +138,7 @@ class AdbSession:
             self.boots += 1
         self._boot = boot.strip()
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
         """Open again, for as long as patience lasts; then `ConnectionLostError`."""
         started, pause = self.clock(), 0.1
         while True:
@@ -162,7 +148,7 @@ class AdbSession:
             except DeviceError:
                 raise
             except Exception as error:
-                self._drop()
+                self.drop()
                 if not is_lost(error):
                     raise
                 if self.clock() - started >= self.patience.resume_s:
@@ -173,7 +159,8 @@ class AdbSession:
             self.sleep(pause)
             pause = min(2 * pause, 5.0)
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Close the connection as broken; the next command opens another."""
         if self._device is not None:
             with suppress(*_QUIET):
                 self._device.close()
@@ -186,22 +173,30 @@ class AdbSession:
 
     def close(self) -> None:
         """Close the connection; closing twice is harmless."""
-        self._drop()
+        self.drop()
 
-    def _resuming(self, action: Callable[[Any], T]) -> T:
-        """Do `action` on the open connection, again on a new one if it breaks meanwhile."""
-        for attempt in range(self.patience.attempts):
+    def resuming(self, action: Callable[[Any], T], attempts: int | None = None) -> T:
+        """Do `action` on the open connection, again on a new one if it breaks meanwhile.
+
+        Raises `ConnectionLostError` after so many `attempts` (patience's unless given), or if no new
+        connection can be had; errors of `action` that are no broken connection pass through.
+        """
+        attempts = attempts or self.patience.attempts
+        for attempt in range(1, attempts + 1):
             if self._device is None:
-                self.connect() if self.connections == 0 else self._resume()
+                if self.connections:
+                    self.resume()
+                else:
+                    self.connect()
             try:
                 return action(self._device)
             except DeviceError:
                 raise
             except Exception as error:
-                self._drop()
+                self.drop()
                 if not is_lost(error):
                     raise
-                if attempt + 1 == self.patience.attempts:
+                if attempt == attempts:
                     raise ConnectionLostError(
                         f"the phone at {self.address} connects but does not answer ({error}); "
                         "check the cable or network and run the same command to go on"
@@ -212,7 +207,7 @@ class AdbSession:
 
     def run(self, command: str) -> ShellResult:
         """Run a shell command that is harmless to repeat. Raises `ConnectionLostError` if the phone stays away."""
-        return self._resuming(lambda _: self._shell(command))
+        return self.resuming(lambda _: self.shell(command))
 
     def check(self, command: str) -> str:
         """The output of a command that must succeed. Raises `RuntimeUnavailableError` with what it said."""
@@ -224,7 +219,7 @@ class AdbSession:
             )
         return result.output
 
-    def _shell(self, command: str) -> ShellResult:
+    def shell(self, command: str) -> ShellResult:
         """One command on the connection as it is. The status comes from the last marker line."""
         marker = f"__rc_{secrets.token_hex(4)}:"
         text = self._device.shell(
@@ -237,113 +232,5 @@ class AdbSession:
             raise ConnectionResetError("the answer was cut off")
         return ShellResult(output, int(status))
 
-    # -- files ---------------------------------------------------------------------------------------------
-
-    def push(self, local: Path, remote: str, *, executable: bool = False) -> bool:
-        """Make `remote` a copy of `local`, verified by size and hash; False if it was one already.
-
-        The copy appears whole or not at all. Raises `StorageFullError`, `ConnectionLostError`, or
-        `RuntimeUnavailableError` if the phone refuses the file.
-        """
-        data = local.read_bytes()
-        if self.holds(remote, data):
-            return False
-        part, folder = f"{remote}.part", str(PurePosixPath(remote).parent)
-        self.check(f"mkdir -p {shlex.quote(folder)}")
-        mode = 0o755 if executable else 0o644
-        for _ in range(_PUSH_ATTEMPTS):
-            self._send(data, part, mode)
-            if self.holds(part, data):
-                self.check(f"chmod {mode:o} {shlex.quote(part)} && mv -f {shlex.quote(part)} {shlex.quote(remote)}")
-                return True
-            self._raise_if_full(folder, len(data))
-        raise ConnectionLostError(
-            f"{local.name} arrived damaged on the phone {_PUSH_ATTEMPTS} times; try another cable or port"
-        )
-
-    def _send(self, data: bytes, remote: str, mode: int) -> None:
-        def send(device: Any) -> None:
-            try:
-                device.push(
-                    io.BytesIO(data),
-                    remote,
-                    st_mode=0o100000 | mode,
-                    mtime=1,
-                    transport_timeout_s=self.patience.silence_s,
-                    read_timeout_s=self.patience.silence_s,
-                )
-            except (PushFailedError, AdbCommandFailureException) as error:
-                self._drop()
-                self._raise_if_full(str(PurePosixPath(remote).parent), len(data), str(error))
-                raise RuntimeUnavailableError(
-                    f"the phone at {self.address} refused the file {remote}: {_words(error)}"
-                ) from error
-
-        tries = 0
-
-        def send_or_tell(device: Any) -> None:
-            nonlocal tries
-            tries += 1
-            if tries > 1:  # a phone that is full may just close the stream
-                self._raise_if_full(str(PurePosixPath(remote).parent), len(data))
-                device = self._device
-            send(device)
-
-        self._resuming(send_or_tell)
-
-    def _raise_if_full(self, folder: str, needed_bytes: int, said: str = "") -> None:
-        if self._device is None:
-            self._resume()
-        free = free_bytes(self._shell(f"df -k {shlex.quote(folder)}").output)
-        if "No space left" in said or (free is not None and free < needed_bytes):
-            left = "no" if free is None else f"{free / 1e6:.1f} MB of"
-            raise StorageFullError(
-                f"the phone at {self.address} has {left} room left in {folder} and {needed_bytes / 1e6:.1f} MB are "
-                "needed; free some storage and run the same command to go on"
-            )
-
-    def holds(self, remote: str, data: bytes) -> bool:
-        """Whether the file `remote` exists on the phone with exactly this content."""
-        tool, path = self._hasher(), shlex.quote(remote)
-        if not tool:
-            return self._pull(remote) == data
-        lines = self.run(f"[ -f {path} ] && wc -c <{path} && {tool} <{path}").output.split()
-        digest = hashlib.new(_HASHES[tool], data, usedforsecurity=False).hexdigest()
-        return len(lines) >= 2 and lines[0] == str(len(data)) and lines[1].lstrip("\\") == digest
-
-    def _hasher(self) -> str:
-        """The best hash tool the phone has (Android 7 has no sha256sum), or an empty string."""
-        if self._hash_tool is None:
-            names = " ".join(_HASHES)
-            found = self.run(f"for t in {names}; do $t </dev/null >/dev/null 2>&1 && echo $t && break; done").output
-            self._hash_tool = found.strip() if found.strip() in _HASHES else ""
-        return self._hash_tool
-
-    def _pull(self, remote: str) -> bytes | None:
-        def pull(device: Any) -> bytes | None:
-            stream = io.BytesIO()
-            try:
-                device.pull(remote, stream, read_timeout_s=self.patience.silence_s)
-            except AdbCommandFailureException:
-                return None
-            return stream.getvalue()
-
-        return self._resuming(pull)
-
 
 _QUIET = (Exception,)  # closing what is broken already may raise anything
-
-
-def free_bytes(df: str) -> int | None:
-    """Free space from `df -k`, or None if it cannot be read (the oldest versions print '1.2G')."""
-    for line in reversed(df.strip().splitlines()):
-        words = line.split()
-        if len(words) >= 4 and words[-1].startswith("/") and words[-3].isdecimal():
-            return int(words[-3]) * 1024
-    return None
-
-
-def _words(error: Exception) -> str:
-    return " ".join(
-        part.decode("utf-8", "replace") if isinstance(part, bytes | bytearray) else str(part) for part in error.args
-    )

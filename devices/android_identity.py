@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from devices.backend import DeviceInfo
-from devices.errors import RuntimeUnavailableError
+from devices.errors import DeviceOptionError, RuntimeUnavailableError
 
 CPU = "/sys/devices/system/cpu"
 COMMAND = f"""getprop
@@ -119,13 +119,28 @@ def by_core(text: str) -> Mapping[int, str]:
     return {int(m["cpu"]): m["value"].strip() for line in text.splitlines() if (m := _CPU_FILE.match(line.strip()))}
 
 
+def choose_cores(phone: Phone, threads: int, affinity: str | None) -> tuple[int, ...]:
+    """The cores that `affinity` names (`2-3`; `none`: all), the fastest without it. Raises `DeviceOptionError`."""
+    if affinity is None or affinity == "auto":
+        return fastest_cores(phone, threads)
+    cores: set[int] = set()
+    for part in () if affinity == "none" else affinity.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if match is None or int(match[2] or match[1]) >= phone.core_count:
+            raise DeviceOptionError(
+                f"--affinity {affinity} does not name cores of this phone; they are 0 to {phone.core_count - 1}"
+            )
+        cores.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return tuple(sorted(cores)) or tuple(range(phone.core_count))
+
+
 def fastest_cores(phone: Phone, threads: int) -> tuple[int, ...]:
     """The cores of the highest maximum clock, whole clusters, until there is one for each thread.
 
-    All cores if the clocks cannot be read. Raises `RuntimeUnavailableError` if the phone has too few cores.
+    All cores if the clocks cannot be read. Raises `DeviceOptionError` if the phone has too few cores.
     """
     if threads > phone.core_count:
-        raise RuntimeUnavailableError(
+        raise DeviceOptionError(
             f"{threads} threads are more than the phone's {phone.core_count} cores; give --threads {phone.core_count}"
         )
     chosen: list[int] = []

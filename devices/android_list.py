@@ -1,0 +1,47 @@
+"""Which phones are at hand: on USB, and at addresses given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from devices import android_identity as identity
+from devices.adb import AdbSession, Patience
+from devices.adb_keys import load_signer
+from devices.adb_transport import Address, list_usb, open_transport
+from devices.errors import DeviceError
+
+_PATIENCE = Patience(allow_s=3.0, silence_s=3.0, resume_s=0.0, attempts=1)
+
+
+def attached(
+    adb: Iterable[str] = (),
+    *,
+    usb: Callable[[], Iterable[str]] | None = None,
+    transport: Callable[[Address], Any] = open_transport,
+) -> list[str]:
+    """A line for each phone on USB and at each address `adb`: how to name it, what it is or why it cannot be asked."""
+    try:
+        serials = list(usb() if usb else (device["serial"] for device in list_usb()))
+        lines = []
+    except DeviceError as error:
+        serials, lines = [], [f"phones on USB cannot be seen: {error}"]
+    for option, address in [
+        *(("--serial", Address(serial=serial)) for serial in serials),
+        *(("--adb", Address.parse(text)) for text in adb),
+    ]:
+        lines.append(f"{option} {address}: {_describe(address, transport)}")
+    return lines
+
+
+def _describe(address: Address, transport: Callable[[Address], Any]) -> str:
+    try:
+        session = AdbSession(address, load_signer(), announce=lambda _: None, patience=_PATIENCE, transport=transport)
+        try:
+            session.connect()
+            info = identity.parse_identity(session.check(identity.COMMAND)).info()
+        finally:
+            session.close()
+    except DeviceError as error:
+        return str(error)
+    return f"{info.model}, Android {info.fields['android_version'] or '?'}, {info.fields['abi']}"

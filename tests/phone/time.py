@@ -1,0 +1,14 @@
+"""A clock that moves only when somebody sleeps."""
+
+
+class FakeTime:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.naps: list[float] = []
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.naps.append(seconds)
