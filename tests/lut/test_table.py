@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 import subprocess
@@ -76,6 +77,17 @@ def test_the_hash_is_over_canonical_json_and_nothing_of_the_file():
     metadata = replace(made_up_metadata(load_space()), space={}, device={}, runtime={}, sampling={})
     table = LatencyTable(PAIR, metadata)
     assert table.content_sha256 == "59f062fa52e5d325b991ef9d6279af5752301c7dfeac6adc99fa65acf7248bd6"
+
+
+def test_the_hash_follows_from_what_the_file_holds(saved, table):
+    arrow = pq.read_table(saved)
+    metadata = json.loads(arrow.schema.metadata[b"lut"])
+    assert metadata.pop("schema_version") == 1
+    assert metadata.pop("content_sha256") == table.content_sha256
+    names = arrow.column_names[: arrow.column_names.index("round_states") + 1]
+    content = {"metadata": metadata, "rows": arrow.select(names).to_pylist()}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert hashlib.sha256(text.encode()).hexdigest() == table.content_sha256
 
 
 def test_whole_numbers_numpy_and_nan_round_trip(tmp_path):
