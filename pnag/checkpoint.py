@@ -144,7 +144,7 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the damaged or forbidden part leads to
         raise CheckpointError(
-            f"checkpoint {path} is not a plain state dict ({_line(error)}); none of its code was run: give tensors alone"
+            f"checkpoint {path} is not a plain state dict ({_line(error)}); no code of it was run: give tensors alone"
         ) from error
     metadata: Mapping[str, str] = {}
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
