@@ -124,7 +124,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def describe_tflite(model: bytes, text: str, labels: Sequence[str] | None) -> bytes:
-    """A `.tflite` file with the description as a metadata entry, and the labels behind it."""
+    """A `.tflite` file with the description as a metadata entry, in place of another one, and the labels behind it."""
     from ai_edge_litert import schema_py_generated as schema
 
     root = schema.ModelT.InitFromPackedBuf(model, 0)
@@ -132,7 +132,7 @@ def describe_tflite(model: bytes, text: str, labels: Sequence[str] | None) -> by
     buffer.data = np.frombuffer(text.encode(), np.uint8)
     entry.name, entry.buffer = ENTRY, len(root.buffers)
     root.buffers.append(buffer)
-    root.metadata = [*(root.metadata or []), entry]
+    root.metadata = [kept for kept in root.metadata or [] if kept.name != ENTRY.encode()] + [entry]
     builder = _aligned_builder(len(model) + len(text) + 4096)
     builder.Finish(root.Pack(builder), file_identifier=_TFLITE_IDENTIFIER)
     packed = bytes(builder.Output())
