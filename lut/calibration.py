@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lut.errors import CalibrationError
 from lut.ranks import rank_correlation
+from lut.student import student_t_quantile
 
 Array = NDArray[np.float64]
 
@@ -132,11 +133,9 @@ def upper_margin(residuals: Sequence[float], confidence: float) -> float:
     n = len(residuals)
     if n < 2:
         return 0.0
-    from scipy.special import stdtrit
-
     values = np.asarray(residuals)
     spread = values.std(ddof=1) * np.sqrt(1 + 1 / n)
-    return max(0.0, float(values.mean() + stdtrit(n - 1, confidence) * spread))
+    return max(0.0, float(values.mean() + student_t_quantile(confidence, n - 1) * spread))
 
 
 def _count_matrix(keys: Sequence[str], networks: Sequence[NetworkMeasurement]) -> tuple[Array, Array]:

@@ -51,7 +51,7 @@ def show(file: TableArgument, plot: PlotOption = None, json: JsonOption = False,
 
 @app.command()
 def check(file: TableArgument, json: JsonOption = False, debug: DebugOption = False) -> int:
-    """Which blocks of the table's space are missing, failed, noisy or throttled.
+    """Which blocks of the table's space are missing, failed, or measured in doubtful conditions.
 
     Ends with 0 if there is none, with 1 if there are some, with 2 if FILE is no readable table.
     """

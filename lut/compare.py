@@ -15,7 +15,7 @@ from lut.errors import LutError
 from lut.ranks import rank_correlation
 from lut.table import LatencyTable
 
-DOUBTFUL_FLAGS = ("noisy", "throttled")
+DOUBTFUL_FLAGS = ("noisy", "throttled", "drifted", "disturbed")
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 import math
 
 import pytest
+from scipy.special import stdtrit
 
 from lut.calibration import Calibration, NetworkMeasurement, fit_calibration, judge, upper_margin
 from lut.errors import CalibrationError
 from lut.ranks import rank_correlation
+from lut.student import student_t_quantile
 
 
 def networks(*rows):
@@ -95,3 +97,21 @@ def test_rank_correlation_by_hand_with_ties_at_their_mean_rank():
     assert rank_correlation([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(4.5 / math.sqrt(4.5 * 5))
     assert math.isnan(rank_correlation([1, 1], [1, 2]))
     assert math.isnan(rank_correlation([1], [1]))
+
+
+@pytest.mark.parametrize(
+    ("probability", "degrees", "value"),
+    [  # from printed tables
+        (0.95, 1, 6.3138), (0.95, 2, 2.9200), (0.975, 3, 3.1824), (0.90, 10, 1.3722), (0.99, 19, 2.5395),
+        (0.995, 30, 2.7500), (0.5, 7, 0.0), (0.05, 2, -2.9200), (0.75, 4, 0.7407),
+    ],
+)  # fmt: skip
+def test_students_t_as_tables_print_it(probability, degrees, value):
+    assert student_t_quantile(probability, degrees) == pytest.approx(value, abs=6e-5)
+
+
+def test_students_t_as_scipy_has_it():
+    for degrees in (1, 2, 3, 8, 19, 59, 240):
+        for probability in (1e-6, 0.2, 0.6, 0.95, 0.999, 1 - 1e-9):
+            expected = stdtrit(degrees, probability)
+            assert student_t_quantile(probability, degrees) == pytest.approx(expected, rel=1e-6)
