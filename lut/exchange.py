@@ -75,10 +75,12 @@ def exported_ms(table: LatencyTable, blocks: Sequence[BlockSpec], *, calibrated:
 
     With `calibrated` its cost in a network instead, the table's intercept being added to the head, of
     which every network has one: the plain sum over a network is then the table's c(a). Raises `LutError`
-    where a negative intercept leaves the head nothing.
+    where no block was measured, or a negative intercept leaves the head nothing.
     """
     entries = table.blocks
     present = [block for block in blocks if block.key in entries and not entries[block.key].failed]
+    if not present:
+        raise LutError("the table has no measured block of its space; profile it first")
     if not calibrated:
         return {block.key: entries[block.key].latency_ms for block in present}
     values = {

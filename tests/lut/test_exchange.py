@@ -194,6 +194,12 @@ def test_failed_blocks_are_not_exported():
     assert STEM not in exported_ms(table, BLOCKS)
 
 
+def test_a_table_without_measured_blocks_is_not_exported():
+    table = made_up_table()
+    with pytest.raises(LutError, match="no measured block"):
+        exported_ms(replace(table, entries=()), BLOCKS)
+
+
 def test_blocks_that_a_file_lacks_are_reported(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(f"block,latency_ms\n{KEYS[5]},2.0\n{STEM},1.0\n")

@@ -110,7 +110,7 @@ entries = st.builds(
 
 
 @given(entries)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_row_round_trips_exactly(tmp_path, entry):
     table = LatencyTable((entry,), made_up_metadata(load_space()))
     table.save(tmp_path / "t.parquet")
@@ -139,7 +139,7 @@ def test_the_frame_holds_every_row_and_is_new_each_time(table):
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_flipped_byte_is_noticed_or_harmless(saved, table, tmp_path, data):
     raw = bytearray(saved.read_bytes())
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
@@ -154,7 +154,7 @@ def test_a_flipped_byte_is_noticed_or_harmless(saved, table, tmp_path, data):
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_truncated_file_is_refused(saved, tmp_path, data):
     raw = saved.read_bytes()
     path = tmp_path / "cut.parquet"

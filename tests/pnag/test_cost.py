@@ -45,7 +45,7 @@ def test_costs_equal_the_sum_over_blocks(name):
 
 
 @given(st.integers(0, 2**32), st.integers(0, 9))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_costs_equal_the_sum_for_any_number_of_architectures(seed, n):
     tokens = TINY.sample(n, np.random.default_rng(seed))
     costs = TINY.cost_model(TINY_TABLE)(tokens)

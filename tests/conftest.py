@@ -1,0 +1,9 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+# The same examples in every run, and no time limit for one: a busy machine is no failure.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile("steady")
