@@ -7,6 +7,7 @@ runtime has a cost of its own. Whole networks are measured beside the blocks, an
 
 `correction` is a ridge term, relative to the block's own latency, whose strength is chosen by exact
 leave-one-out error on the calibration networks; an infinitely strong ridge leaves scale and intercept only.
+By the same error it is chosen whether the ridge also holds corrections that many blocks share (`lut.traits`).
 The result is judged on *other* networks, the holdout: that is `Fidelity`.
 """
 
@@ -21,10 +22,11 @@ from numpy.typing import NDArray
 from lut.errors import CalibrationError
 from lut.ranks import rank_correlation
 from lut.student import student_t_quantile
+from lut.traits import shared_columns
 
 Array = NDArray[np.float64]
 
-_RIDGES = (np.inf, *np.geomspace(1e3, 1e-2, 21))
+_RIDGES = (np.inf, *np.geomspace(1e3, 1e-3, 25))
 _FEWEST_FOR_OFFSET = 3
 _FEWEST_FOR_PER_BLOCK = 10
 _COST_FLOOR = 0.05
@@ -86,11 +88,14 @@ def fit_calibration(
     if len(networks) < _FEWEST_FOR_OFFSET:
         return Calibration(), dict(zip(keys, latency.tolist(), strict=True))
     counts, measured = _count_matrix(keys, networks)
-    fixed, relative = _design(counts, latency, with_per_block=len(networks) >= _FEWEST_FOR_PER_BLOCK)
-    best = min((_loo_error(fixed, relative, measured, ridge) for ridge in _RIDGES), key=lambda fit: fit.mape)
+    own = np.diag(latency)
+    forms = (own, np.concatenate([own, shared_columns(keys, latency)], axis=1))  # (blocks, corrections) each
+    fixed = _design(counts, latency, with_per_block=len(networks) >= _FEWEST_FOR_PER_BLOCK)
+    fits = ((_loo_error(fixed, counts @ form, measured, ridge), form) for form in forms for ridge in _RIDGES)
+    best, form = min(fits, key=lambda fit: fit[0].mape)
     intercept, scale, *rest = best.fixed.tolist()
     per_block = rest[0] if rest else 0.0
-    cost = latency * (scale + best.relative) + per_block
+    cost = latency * scale + per_block + form @ best.corrections
     # A correction may not turn a block's cost negative or free: nothing runs in no time.
     cost = np.maximum(cost, _COST_FLOOR * latency)
     calibration = Calibration(scale, intercept, per_block, best.ridge, len(networks), best.mape)
@@ -152,14 +157,13 @@ def _count_matrix(keys: Sequence[str], networks: Sequence[NetworkMeasurement]) -
     return counts, np.array([network.latency_ms for network in networks])
 
 
-def _design(counts: Array, latency: Array, *, with_per_block: bool) -> tuple[Array, Array]:
-    """Columns that are fitted freely (intercept, scale, per block) and those under the ridge."""
-    relative = counts * latency
-    columns = [np.ones(len(counts)), relative.sum(axis=1)]
+def _design(counts: Array, latency: Array, *, with_per_block: bool) -> Array:
+    """Columns that are fitted freely: intercept, scale, per block; shape (n, 2 or 3)."""
+    columns = [np.ones(len(counts)), counts @ latency]
     sizes = counts.sum(axis=1)
     if with_per_block and np.ptp(sizes) > 0:
         columns.append(sizes)
-    return np.stack(columns, axis=1), relative
+    return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True)
@@ -167,14 +171,14 @@ class _Fit:
     mape: float
     ridge: float
     fixed: Array
-    relative: Array
+    corrections: Array
 
 
-def _loo_error(fixed: Array, relative: Array, measured: Array, ridge: float) -> _Fit:
+def _loo_error(fixed: Array, shrunk: Array, measured: Array, ridge: float) -> _Fit:
     """Ridge fit in relative units, with its exact leave-one-out error from the hat matrix."""
     n_fixed = fixed.shape[1]
     use = np.isfinite(ridge)
-    x = np.concatenate([fixed, relative], axis=1) if use else fixed
+    x = np.concatenate([fixed, shrunk], axis=1) if use else fixed
     x = x / measured[:, None]
     column = np.linalg.norm(x, axis=0)
     column[column == 0] = 1.0
@@ -189,5 +193,5 @@ def _loo_error(fixed: Array, relative: Array, measured: Array, ridge: float) -> 
     leverage = np.einsum("ij,ji->i", x, inverse)
     residual = (1 - x @ weights) / np.maximum(1 - leverage, 1e-6)
     weights = weights / column
-    corrections = weights[n_fixed:] if use else np.zeros(relative.shape[1])
+    corrections = weights[n_fixed:] if use else np.zeros(shrunk.shape[1])
     return _Fit(float(np.abs(residual).mean()), float(ridge), weights[:n_fixed], corrections)
