@@ -68,6 +68,7 @@ class AdbSession:
         self._signer, self._announce, self._transport = signer, announce, transport
         self._device: Any = None
         self._asked = False
+        self._lost = ""  # why the phone was given up
         self._boot = ""
 
     # -- connection ----------------------------------------------------------------------------------------
@@ -152,10 +153,11 @@ class AdbSession:
                 if not is_lost(error):
                     raise
                 if self.clock() - started >= self.patience.resume_s:
-                    raise ConnectionLostError(
+                    self._lost = (
                         f"the phone at {self.address} went away and did not come back within "
                         f"{self.patience.resume_s:g} s ({error}); connect it and run the same command to go on"
-                    ) from error
+                    )
+                    raise ConnectionLostError(self._lost) from error
             self.sleep(pause)
             pause = min(2 * pause, 5.0)
 
@@ -181,7 +183,10 @@ class AdbSession:
         Raises `ConnectionLostError` after so many `attempts` (patience's unless given), or if no new
         connection can be had; errors of `action` that are no broken connection pass through.
         """
+        final = attempts is None
         attempts = attempts or self.patience.attempts
+        if self._lost:  # what is tidied up afterwards must not wait all over again
+            raise ConnectionLostError(self._lost)
         for attempt in range(1, attempts + 1):
             if self._device is None:
                 if self.connections:
@@ -197,10 +202,12 @@ class AdbSession:
                 if not is_lost(error):
                     raise
                 if attempt == attempts:
-                    raise ConnectionLostError(
+                    why = (
                         f"the phone at {self.address} connects but does not answer ({error}); "
                         "check the cable or network and run the same command to go on"
-                    ) from error
+                    )
+                    self._lost = why if final else ""
+                    raise ConnectionLostError(why) from error
         raise AssertionError("unreachable")
 
     # -- commands ------------------------------------------------------------------------------------------

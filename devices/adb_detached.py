@@ -79,7 +79,7 @@ class DetachedRunner:
 
     def clean(self) -> None:
         """Kill what is left over and remove the folders of past runs."""
-        self.kill_leftovers()
+        self.kill_leftovers()  # by itself: a command that names the folder would find and kill its own shell
         self._session.run(f"rm -rf {shlex.quote(self.root)}/runs")
 
 

@@ -34,7 +34,7 @@ class PhoneFiles:
         if self.holds(remote, data):
             return False
         part, mode = f"{remote}.part", 0o755 if executable else 0o644
-        quoted = shlex.quote(part)
+        quoted, target = shlex.quote(part), shlex.quote(remote)
         for attempt in range(1, _PUSH_ATTEMPTS + 1):
             self._make_room(str(PurePosixPath(remote).parent), len(data))
             try:
@@ -44,7 +44,9 @@ class PhoneFiles:
                     raise
                 continue
             if self.holds(part, data):
-                self._session.check(f"chmod {mode:o} {quoted} && mv -f {quoted} {shlex.quote(remote)}")
+                # May run twice: the second time the move has been made.
+                move = f"chmod {mode:o} {quoted} && mv -f {quoted} {target}"
+                self._session.check(f"if [ -e {quoted} ]; then {move}; else [ -f {target} ]; fi")
                 return True
         raise ConnectionLostError(
             f"{local.name} arrived damaged on the phone {_PUSH_ATTEMPTS} times; try another cable or port"

@@ -12,6 +12,7 @@ from devices.adb import AdbSession, Patience
 from devices.adb_keys import load_signer
 from devices.adb_transport import Address, open_transport
 from devices.android_backend import AndroidBackend
+from devices.android_state import THROTTLED_STATUS
 from devices.android_tool import find_tool
 from devices.backend import DeviceState
 from devices.errors import DeviceOptionError
@@ -94,12 +95,17 @@ def wait_until_cool(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> bool:
-    """Wait for the battery to be at most `start_c` warm and nothing throttled; False after `limit_s` seconds."""
+    """Wait for the battery to be at most `start_c` warm; False after `limit_s` seconds.
+
+    A cool phone whose clocks are capped all the same is taken to be set so. Where neither temperature nor
+    thermal status can be read there is nothing to wait for.
+    """
     started, told = clock(), False
     while True:
         state = backend.state()
         warm = state.temperature_c is not None and state.temperature_c > start_c
-        if not warm and not state.throttled:
+        if not warm and state.details.get("thermal_status", 0) < THROTTLED_STATUS:
+            backend.learn_usual_caps()
             return True
         if clock() - started >= limit_s:
             announce(f"the phone is still {_how_warm(state)} after {limit_s:g} s; measuring as it is")

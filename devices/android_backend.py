@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from devices.adb_detached import DetachedRunner, RunTimeoutError, RunVanishedErr
 from devices.adb_files import PhoneFiles
 from devices.backend import Artefact, ArtefactFormat, DeviceInfo, DeviceState, Samples, Slice
 from devices.elf import check_abi
-from devices.errors import MeasurementError, RuntimeUnavailableError, StorageFullError
+from devices.errors import ConnectionLostError, MeasurementError, RuntimeUnavailableError, StorageFullError
 
 ROOT = "/data/local/tmp/pnag"
 _KEPT_BYTES = 8_000_000  # blocks stay on the phone for the next session, whole networks do not
@@ -53,11 +54,7 @@ class AndroidBackend:
         session.run("input keyevent KEYCODE_WAKEUP 2>/dev/null; true")
         self._files.push(tool, self._tool, executable=True)
         self._try_tool(tool)
-        reading = self._read()
-        # A cap that is there before anything ran is the phone's own setting (power saving), not heat.
-        hot = reading.state(self._cores, {}, self._phone.core_count).throttled
-        self._limits_mhz = self._phone.max_mhz if hot else {**self._phone.max_mhz, **reading.caps_mhz}
-        self._governors = reading.governors
+        self._limits_mhz = dict(self._phone.max_mhz)
 
     def _try_tool(self, tool: Path) -> None:
         """Whether the phone can execute the tool at all: asking for help costs no measurement."""
@@ -103,6 +100,10 @@ class AndroidBackend:
             return state
         details = {**state.details, "idle_clock_mhz": state.clock_mhz}
         return DeviceState(state.temperature_c, self._last_clock_mhz, state.load, state.throttled, details)
+
+    def learn_usual_caps(self) -> None:
+        """The phone is as it should be now: caps on its clocks are its own setting (power saving), not heat."""
+        self._limits_mhz |= self._read().caps_mhz
 
     def _read(self) -> android_state.Reading:
         return android_state.parse_reading(self._session.run(android_state.COMMAND).output)
@@ -188,12 +189,14 @@ class AndroidBackend:
             return
         self._open_files.pop(remote, None)
         if size_bytes > _KEPT_BYTES:
-            self._session.run(f"rm -f {remote}")
+            with suppress(ConnectionLostError):
+                self._session.run(f"rm -f {remote}")
 
     def close(self) -> None:
         """End what still runs on the phone and close the connection. Closing twice is harmless."""
         if self._session.is_open:
-            self._runner.clean()
+            with suppress(ConnectionLostError):
+                self._runner.clean()
         self._session.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ ATTACHED: Mapping[str, str] = {
     "onnxruntime": "devices.host:attached",
     "litert": "devices.host:attached",
     "cuda": "devices.cuda:attached",
+    "android": "devices.android_list:attached",
 }
 
 
@@ -49,10 +50,16 @@ def open_backend(spec: DeviceSpec, **options: Any) -> Backend:
     return cast(Backend, opener(spec, **options))
 
 
-def attached(spec: DeviceSpec) -> list[str]:
-    """What is at hand that this spec may mean, one line each; empty where its back-end cannot look."""
+def attached(spec: DeviceSpec, adb: Sequence[str] = ()) -> list[str]:
+    """What is at hand that this spec may mean, one line each; empty where its back-end cannot look.
+
+    `adb` are addresses at which phones may be; other kinds of devices have none.
+    """
     target = ATTACHED.get(spec.backend)
-    return cast(list[str], _resolve(target)()) if target else []
+    if target is None:
+        return []
+    look = _resolve(target)
+    return cast(list[str], look(adb) if "adb" in inspect.signature(look).parameters else look())
 
 
 def _resolve(target: str) -> Any:
