@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from devices.backend import Artefact
+from devices.cuda_module import fold_batch_norm
 from lut.blocks import BlockSpec
 from lut.files import replacing
 from profiler.artefacts import ArtefactCache, input_shape
@@ -83,7 +84,8 @@ def _convert_float(module: nn.Module, example: Tensor, path: Path) -> None:
 
     with torch.no_grad():
         image_like = module(example).ndim == 4
-    wrapped = litert_torch.to_channel_last_io(module, args=[0], outputs=[0] if image_like else [])
+    folded = fold_batch_norm(module)  # the converter would do it too, in half as long again
+    wrapped = litert_torch.to_channel_last_io(folded, args=[0], outputs=[0] if image_like else [])
     model = litert_torch.convert(wrapped.eval(), (example.permute(0, 2, 3, 1).contiguous(),))
     model.export(str(path))
 
