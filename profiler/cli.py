@@ -71,9 +71,9 @@ def profile(
     spec = _with_options(load_spec(device), threads=threads, batch=batch)
     profiled = load_space(space, resolution=resolution, classes=classes)
     out = out if out is not None else Path("lut") / f"{spec.name}.parquet"
-    _check_writable(out)
     backend = open_backend(spec, **_given(affinity=affinity, adb=adb, serial=serial, benchmark_model=benchmark_model))
     try:
+        _check_writable(out)
         job = _job(backend, spec, profiled, (calibrate, holdout), seed=seed, allow=allow_mismatch)
         prepared = _prepare(backend, job, cache, deadline_s - started_s)
         table = _measure(backend, job, prepared, out, fresh=fresh, deadline_s=deadline_s)
@@ -169,3 +169,7 @@ def _list_devices(json: bool) -> None:
 def main() -> None:
     """The command's entry."""
     run_app(app, "pnag-profile")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+import math
+
+import pytest
+
+from devices.backend import DeviceState, Samples, Slice
+from profiler.reference import ReferenceMonitor
+
+
+class Device:
+    """Plays back readings; the last one for ever."""
+
+    def __init__(self, *readings_ms, throttled=False):
+        self.readings_ms, self.throttled = list(readings_ms), throttled
+
+    def measure(self, how):
+        return Samples((self.readings_ms.pop(0) if len(self.readings_ms) > 1 else self.readings_ms[0],))
+
+    def state(self):
+        return DeviceState(throttled=self.throttled)
+
+
+def monitor(device, *, max_wait_s=60.0, deadline_s=math.inf, known_ms=()):
+    slept = []
+    return (
+        ReferenceMonitor(
+            device,
+            lambda: device,
+            Slice(),
+            limit=0.05,
+            max_wait_s=max_wait_s,
+            clock=lambda: sum(slept),
+            sleep=slept.append,
+            deadline_s=deadline_s,
+            known_ms=known_ms,
+        ),
+        slept,
+    )
+
+
+def test_the_level_is_that_of_the_faster_readings():
+    watch, _ = monitor(Device(1.0, 1.0, 1.01, 1.5, 1.6))
+    watch.start()
+    assert watch.level_ms == pytest.approx(1.0, rel=0.01)
+    assert not watch.steady
+    assert watch.drift == pytest.approx(0.6, rel=0.05)
+
+
+def test_within_the_limit_it_is_steady_either_way():
+    watch, slept = monitor(Device(1.0, 1.0, 1.0, 1.0, 1.04))
+    watch.start()
+    assert watch.steady
+    assert watch.wait_until_steady()
+    assert slept == []
+
+
+def test_it_waits_longer_and_longer_until_the_device_is_back():
+    watch, slept = monitor(Device(1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 1.0))
+    watch.start()
+    assert watch.wait_until_steady()
+    assert slept == [0.5, 1.0, 2.0]
+    assert watch.waited_s == pytest.approx(3.5)
+
+
+def test_all_waits_together_are_limited():
+    watch, slept = monitor(Device(1.0, 1.0, 1.0, 1.0, 1.0, 9.0), max_wait_s=5.0)
+    watch.start()
+    watch.read()
+    assert not watch.wait_until_steady()
+    assert sum(slept) == pytest.approx(5.0)
+    assert not watch.wait_until_steady()
+    assert sum(slept) == pytest.approx(5.0)
+
+
+def test_a_deadline_ends_the_waiting():
+    watch, slept = monitor(Device(1.0, 1.0, 1.0, 1.0, 9.0), deadline_s=2.0)
+    watch.start()
+    assert not watch.wait_until_steady()
+    assert sum(slept) == pytest.approx(2.0)
+
+
+def test_a_device_that_says_it_is_throttled_is_not_steady():
+    watch, _ = monitor(Device(1.0, throttled=True), max_wait_s=1.0)
+    watch.start()
+    assert watch.throttled
+    assert not watch.wait_until_steady()
+
+
+def test_readings_of_an_earlier_session_count():
+    watch, _ = monitor(Device(1.2), known_ms=[1.0] * 20 + [math.nan])
+    watch.start()
+    assert watch.level_ms == pytest.approx(1.0)
+    assert not watch.steady
