@@ -83,7 +83,7 @@ class FolderSplit(Split):
         workers = _WORKERS if len(self) > 10_000 else 0  # starting workers takes longer than reading a few files
         loader: Any = DataLoader(
             _Images(self.samples, self.resolution, augmentation),  # type: ignore[arg-type]
-            batch_sampler=batches,  # type: ignore[arg-type]
+            batch_sampler=batches,
             num_workers=workers,
             pin_memory=device.type == "cuda",
         )
@@ -145,8 +145,8 @@ def image_folder(folder: Path, resolution: int, seed: int) -> ImageData:
     digest = hashlib.sha256()
     for part in parts:
         digest.update("".join(f"{p.relative_to(folder)} {p.stat().st_size}\n" for p, _ in part).encode() + b"\n")
-    splits = [FolderSplit(part, resolution) for part in parts]
-    return ImageData(name, resolution, class_names, IMAGENET, *splits, sha256=digest.hexdigest())
+    kept_split, val_split, test_split = (FolderSplit(part, resolution) for part in parts)
+    return ImageData(name, resolution, class_names, IMAGENET, kept_split, val_split, test_split, digest.hexdigest())
 
 
 def _scan(folder: Path) -> tuple[tuple[str, ...], list[Sample]]:

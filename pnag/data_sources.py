@@ -110,15 +110,27 @@ def assemble(
     require_learnable(name, class_names, train_labels)
     if any(len(labels) == 0 for _, labels in parts):
         raise DataError(f"data set {name} has an empty split; give 10 training images or more and a test image")
-    scaled = train_pixels.transpose(1, 0, 2, 3).reshape(3, -1)
-    mean, std = ([round(float(v) / 255, 4) for v in f(scaled, axis=1)] for f in (np.mean, np.std))
-    normalisation = Normalisation((mean[0], mean[1], mean[2]), (std[0] or 1.0, std[1] or 1.0, std[2] or 1.0))
+    mean, std = _moments(train_pixels)
+    normalisation = Normalisation(mean, std)
     splits = [
         TensorSplit(torch.from_numpy(np.ascontiguousarray(p)), torch.from_numpy(labels), normalisation)
         for p, labels in parts
     ]
     digest = hash_arrays(*(array for part in parts for array in part))
-    return ImageData(name, resolution, class_names, normalisation, *splits, sha256=digest)
+    train, val, test = splits
+    return ImageData(name, resolution, class_names, normalisation, train, val, test, digest)
+
+
+def _moments(pixels: Pixels) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of each channel of images in 0 … 1, from the counts of the 256 values."""
+    values = np.arange(256) / 255
+    means, stds = [], []
+    for channel in pixels.swapaxes(0, 1):
+        share = sum(np.bincount(image.ravel(), minlength=256) for image in channel) / channel.size
+        mean = float(share @ values)
+        means.append(round(mean, 4))
+        stds.append(round(float(share @ (values - mean) ** 2) ** 0.5, 4) or 1.0)
+    return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
 
 
 def require_learnable(name: str, class_names: Sequence[str], labels: Labels) -> None:

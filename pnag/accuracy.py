@@ -1,0 +1,67 @@
+"""Accuracy of sub-networks: batch-norm re-estimated for each, then a split classified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pnag.architecture import Architecture
+from pnag.data import ImageData, Shard, Split, SplitName
+from pnag.supernet import Supernet
+from profiler.modules import Network
+
+CALIBRATION_IMAGES = 512
+_CALIBRATION_SEED = 0
+_BATCH = 250
+
+
+def calibration_batches(data: ImageData, images: int = CALIBRATION_IMAGES, size: int = 128) -> list[Tensor]:
+    """The fixed training images, unchanged, that batch-norm statistics are estimated from; each (B, 3, R, R)."""
+    return list(torch.split(data.train.sample(images, _CALIBRATION_SEED), size))
+
+
+@torch.no_grad()
+def recalibrate(network: nn.Module, batches: Sequence[Tensor]) -> None:
+    """Set the batch-norm statistics of `network` to the mean over `batches`; it ends in eval mode."""
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+    network.train()
+    for images in batches:
+        network(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
+
+
+@torch.inference_mode()
+def accuracy(network: nn.Module, split: Split, *, shard: Shard = (0, 1)) -> float:
+    """Share of a split's images, 0 … 1, that a network in eval mode classifies right."""
+    right = seen = 0
+    for images, labels in split.batches(_BATCH, shard=shard):
+        right += int((network(images).argmax(1) == labels).sum())
+        seen += len(labels)
+    return right / seen
+
+
+def calibrated_subnet(supernet: Supernet, architecture: Architecture, batches: Sequence[Tensor]) -> Network:
+    """The static network of an architecture with its own batch-norm statistics, in eval mode."""
+    network = supernet.subnet(architecture)
+    recalibrate(network.to(memory_format=torch.channels_last), batches)
+    return network
+
+
+def evaluate(
+    supernet: Supernet,
+    architecture: Architecture,
+    data: ImageData,
+    split: SplitName = "val",
+    batches: Sequence[Tensor] | None = None,
+) -> float:
+    """Accuracy, 0 … 1, of a sub-network on a split. `batches` are calibration batches kept from an earlier call."""
+    network = calibrated_subnet(supernet, architecture, batches or calibration_batches(data))
+    return accuracy(network, data.split(split))

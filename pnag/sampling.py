@@ -1,0 +1,73 @@
+"""Which architectures to evaluate: random ones spread over the whole cost range, not heaped in its middle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnag.space import SearchSpace, Tokens
+
+Cost = Callable[[Tokens], NDArray[np.float64]]
+
+_CANDIDATES_EACH = 20
+_BINS = 40
+_TILT = 4.0
+
+
+def sample_tilted(space: SearchSpace, n: int, rng: np.random.Generator) -> Tokens:
+    """`n` random architectures, each leaning as a whole to small or to large choices; shape (n, length).
+
+    An architecture draws a tilt b uniformly, then choice i out of m of each token with probability
+    proportional to exp(b · i / (m - 1)). Uniform choices alone (b = 0) hardly ever give a small or a large
+    network: the sum of many choices is near its mean.
+    """
+    tilt = rng.uniform(-_TILT, _TILT, n)
+    most = max(space.token_choices)
+    choices = np.array(space.token_choices)  # (length,)
+    position = np.arange(most) / np.maximum(choices - 1, 1)[:, None]  # (length, most)
+    weights = np.where(np.arange(most) < choices[:, None], np.exp(tilt[:, None, None] * position), 0.0)
+    upto = weights.cumsum(2) / weights.sum(2, keepdims=True)  # (n, length, most)
+    drawn = (rng.random((n, space.length, 1)) >= upto[:, :, :-1]).sum(2)
+    offset = np.ones(space.length, dtype=np.int64)
+    offset[:: space.tokens_per_unit] = 0
+    return space.canonical((drawn + offset).astype(np.int8))
+
+
+def stratified(cost: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Indices of `n` of the costs (m,), as evenly spread over their range as they allow, in random order.
+
+    The range is cut into equal bins, which take turns giving one of theirs at random.
+    """
+    edges = np.linspace(cost.min(), cost.max(), _BINS + 1)
+    bins = np.clip(np.searchsorted(edges, cost, side="right") - 1, 0, _BINS - 1)
+    order = rng.permutation(len(cost))
+    turn = np.empty(len(cost), dtype=np.int64)
+    for number in range(_BINS):
+        members = order[bins[order] == number]
+        turn[members] = np.arange(len(members))
+    chosen = np.lexsort((rng.random(len(cost)), turn))[:n]
+    return rng.permutation(chosen)
+
+
+def sample_spread(space: SearchSpace, n: int, cost: Cost, rng: np.random.Generator) -> Tokens:
+    """`n` distinct architectures whose costs are spread over the whole range, in random order; (n, length).
+
+    The smallest and the largest network are always among them, if `n` is 2 or more.
+    """
+    extremes = space.encode(space.extremes())
+    found = np.unique(np.concatenate([sample_tilted(space, n * _CANDIDATES_EACH, rng), extremes]), axis=0)
+    ends = (found[:, None] == extremes[None]).all(2).any(1)
+    middle = found[~ends]
+    picked = middle[stratified(cost(middle), max(0, n - len(extremes)), rng)]
+    return rng.permutation(np.concatenate([picked, extremes]), axis=0)[:n]
+
+
+def macs_cost(space: SearchSpace) -> Cost:
+    """Multiply-accumulates of encoded architectures, as a cost where there is no table."""
+
+    def cost(tokens: Tokens) -> NDArray[np.float64]:
+        return np.array([sum(block.macs for block in space.decompose(a)) for a in space.decode(tokens)], dtype=float)
+
+    return cost
