@@ -20,7 +20,8 @@ class DeviceSpec:
     """A device by name, as read from `devices/specs/NAME.toml` or from a file of the user's.
 
     `match` maps fields of `DeviceInfo.fields` to regular expressions, searched without regard to case;
-    an empty table takes any hardware. `options` go to the back-end as they are.
+    an empty table takes any hardware. `options` go to the back-end as they are, `sampling` to whoever
+    measures: how long to measure what, where the usual does not suit the device.
     """
 
     name: str
@@ -31,6 +32,7 @@ class DeviceSpec:
     precision: str = "float32"
     match: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
 
     def mismatch(self, found: DeviceInfo) -> str | None:
         """Why `found` is not this device, or None if it is."""
