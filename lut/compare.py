@@ -15,7 +15,9 @@ from lut.errors import LutError
 from lut.ranks import rank_correlation
 from lut.table import LatencyTable
 
-DOUBTFUL_FLAGS = ("noisy", "throttled", "drifted", "disturbed")
+DOUBTFUL_FLAGS = (
+    "noisy", "throttled", "drifted", "disturbed", "gpu_shared", "output_not_finite", "below_resolution",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ class Visit:
     """One slice of calls of one unit in one round. Times in ms, in order.
 
     `reference_ms` is what the reference block took around this visit. Flags: `disturbed` (the device's
-    samples were), `drifted` and `throttled` (the reference was off and stayed off). A visit that failed has
-    a `failure` and no times.
+    samples were), `drifted` and `throttled` (the reference was off and stayed off), and others of the device's
+    own. `details` is what else the device said of its state. A visit that failed has a `failure` and no times.
     """
 
     unit: str
@@ -39,6 +39,7 @@ class Visit:
     clock_mhz: float | None = None
     load: float | None = None
     failure: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def median_ms(self) -> float:
@@ -56,8 +57,9 @@ class Visit:
         return self.median_ms * self.runs / 1e3 if self.times_ms else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; None and NaN are left out."""
-        return {key: value for key, value in asdict(self).items() if value is not None and value == value}  # noqa: PLR0124
+        """Plain values; None, NaN and empty details are left out."""
+        values = asdict(self) | {"details": self.details or None}
+        return {key: value for key, value in values.items() if value is not None and value == value}  # noqa: PLR0124
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Visit:
@@ -68,7 +70,7 @@ class Visit:
     def describe_state(self) -> str:
         """Round, reference and state of the device, as JSON text for the table."""
         state: dict[str, Any] = {"round": self.round, "reference_ms": _finite(self.reference_ms)}
-        state |= {"temperature_c": self.temperature_c, "clock_mhz": self.clock_mhz, "load": self.load}
+        state |= {"temperature_c": self.temperature_c, "clock_mhz": self.clock_mhz, "load": self.load, **self.details}
         if self.flags:
             state["flags"] = list(self.flags)
         return json.dumps({key: value for key, value in state.items() if value is not None})
@@ -142,7 +144,8 @@ class Measurement:
         )
 
     def _flags(self, wanted_ci: float) -> tuple[str, ...]:
-        often = [flag for flag in ("throttled", "drifted", "disturbed") if self._share(flag) > 0.5]
+        seen = dict.fromkeys(flag for visit in self.used for flag in visit.flags)
+        often = [flag for flag in seen if self._share(flag) > 0.5]
         noisy = [] if self.relative_ci <= wanted_ci else ["noisy"]
         return (*noisy, *often)
 

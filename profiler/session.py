@@ -217,6 +217,7 @@ class Session:
                 temperature_c=state.temperature_c,
                 clock_mhz=state.clock_mhz,
                 load=state.load,
+                details=state.details,
             )
             for visit in visits
         ]

@@ -86,3 +86,13 @@ def test_the_state_of_each_round_is_kept():
 def test_a_visit_survives_json(original):
     back = Visit.from_json(json.loads(json.dumps(original.to_json(), allow_nan=False)))
     assert repr(back) == repr(original)  # NaN is equal to itself here
+
+
+def test_what_else_the_device_said_is_kept_with_the_round():
+    said = {"power_w": 212.5, "clock_reasons": ["sw_power_cap"]}
+    original = visit(0, 1.0, details=said, flags=("gpu_shared",))
+    back = Visit.from_json(json.loads(json.dumps(original.to_json(), allow_nan=False)))
+    assert back == original
+    entry = Measurement("a", (back,)).entry("block", (), 0.01)
+    assert json.loads(entry.round_states[0]) == {"round": 0, "flags": ["gpu_shared"], **said}
+    assert "gpu_shared" in entry.flags
