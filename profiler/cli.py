@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,11 +21,13 @@ from lut.table import LatencyTable
 from pnag.space import SearchSpace, load_space
 from profiler.artefacts import ArtefactCache, open_factory
 from profiler.cli_networks import sample_units
+from profiler.cli_targets import Target, run_each, targets
 from profiler.console import DebugOption, JsonOption, Progress, new_app, print_json, print_text, run_app, say
 from profiler.plan import Unit, block_units
 from profiler.profile import Job, Prepared, measure, prepare
 from profiler.report import document, summary
-from profiler.session import Sampling
+from profiler.sampling import sampling_for
+from profiler.session import Watcher
 
 app = new_app()
 
@@ -50,9 +54,13 @@ def profile(
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not resume: drop what an earlier run measured.")] = False,
     seed: Annotated[int, typer.Option(help="Of the order of measuring and the choice of networks.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Where exported files are kept; $PNAG_CACHE.")] = None,
-    adb: Annotated[str | None, typer.Option(help="A phone at HOST:PORT.")] = None,
-    serial: Annotated[str | None, typer.Option(help="A phone on USB by its serial.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of weights and arithmetic, such as float32, float16, dynamic-int8 or int8.")
+    ] = None,
+    adb: Annotated[list[str] | None, typer.Option(help="A phone at HOST:PORT; again for several.")] = None,
+    serial: Annotated[list[str] | None, typer.Option(help="A phone on USB by its serial; again for several.")] = None,
     benchmark_model: Annotated[Path | None, typer.Option(help="The benchmark_model file for the phone.")] = None,
+    delegate: Annotated[str | None, typer.Option(help="On a phone: xnnpack (its CPU), gpu or none.")] = None,
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Go on though the hardware is not the one named.")
     ] = False,
@@ -62,30 +70,33 @@ def profile(
 ) -> None:
     """Measure every block of a search space on a device, and some whole networks; write the latency table."""
     if list_devices:
-        _list_devices(json)
+        _list_devices(adb or (), json)
         return
     if max_minutes is not None and not max_minutes > 0:
         raise typer.BadParameter(f"--max-minutes {max_minutes:g} is no time at all; give a positive number")
     started_s = time.monotonic()
     deadline_s = math.inf if max_minutes is None else started_s + 60 * max_minutes
-    spec = _with_options(load_spec(device), threads=threads, batch=batch)
+    spec = _with_options(load_spec(device), threads=threads, batch=batch, precision=precision)
     profiled = load_space(space, resolution=resolution, classes=classes)
     out = out if out is not None else Path("lut") / f"{spec.name}.parquet"
-    backend = open_backend(spec, **_given(affinity=affinity, adb=adb, serial=serial, benchmark_model=benchmark_model))
-    try:
-        _check_writable(out)
-        job = _job(backend, spec, profiled, (calibrate, holdout), seed=seed, allow=allow_mismatch)
-        prepared = _prepare(backend, job, cache, deadline_s - started_s)
-        table = _measure(backend, job, prepared, out, fresh=fresh, deadline_s=deadline_s)
-    finally:
-        backend.close()
-    seconds = time.monotonic() - started_s
-    if json:
-        print_json(document(table, out, seconds))
-    else:
-        print_text(summary(table, out, seconds))
-    if all(entry.failed for entry in table.blocks.values()):
-        raise DeviceError(f"no block could be measured; {next(iter(table.blocks.values())).reason}")
+    chosen = targets(serial or (), adb or (), out)
+    options = _given(affinity=affinity, benchmark_model=benchmark_model, delegate=delegate)
+    with ExitStack() as opened:
+        backends = [_open(opened, spec, target, options) for target in chosen]
+        networks = (calibrate, holdout)
+        jobs = [_job(backend, spec, profiled, networks, seed=seed, allow=allow_mismatch) for backend in backends]
+        prepared = _prepare(backends[0], jobs[0], spec, cache, deadline_s - started_s)
+        runs = list(zip(chosen, backends, jobs, strict=True))
+        tables = _measure_all(runs, prepared, fresh=fresh, deadline_s=deadline_s)
+    _answer(chosen, tables, time.monotonic() - started_s, json=json)
+
+
+def _open(opened: ExitStack, spec: DeviceSpec, target: Target, options: Mapping[str, Any]) -> Backend:
+    """A target's back-end, which closes with `opened`."""
+    backend = open_backend(spec, **options, **_given(serial=target.serial, adb=target.adb))
+    opened.callback(backend.close)
+    _check_writable(target.out)
+    return backend
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -120,42 +131,80 @@ def _job(
     units: tuple[Unit, ...] = (*block_units(space.blocks()), *sample_units(space, calibrate, holdout, seed))
     say(f"{found.model}: {len(units) - calibrate - holdout} blocks, {calibrate} + {holdout} networks")
     device = {"spec": spec.name} | ({"mismatch": mismatch} if mismatch else {})
-    sampling = Sampling(seed=seed)
+    sampling = sampling_for(spec, seed)
     return Job(space.to_dict(), space.resolution, space.classes, spec.batch, units, sampling, device)
 
 
-def _prepare(backend: Backend, job: Job, cache: Path | None, max_s: float) -> Prepared:
-    factory = open_factory(backend.artefact_format, ArtefactCache(cache), job.batch)
+def _prepare(backend: Backend, job: Job, spec: DeviceSpec, cache: Path | None, max_s: float) -> Prepared:
+    options = {"precision": spec.precision} if backend.artefact_format == "tflite" else {}
+    factory = open_factory(backend.artefact_format, ArtefactCache(cache), job.batch, **options)
     with Progress("exporting", len(job.units)) as progress:
         return prepare(job.units, factory, progress, max_s=max_s)
 
 
-def _measure(
-    backend: Backend, job: Job, prepared: Prepared, out: Path, *, fresh: bool, deadline_s: float
-) -> LatencyTable:
-    memory = int(_MEMORY_SHARE * psutil.virtual_memory().available)
-    visits = len(prepared.artefacts) * job.sampling.stop.min_rounds
-    with Progress("measuring", visits) as progress:
+Run = tuple[Target, Backend, Job]
+
+
+def _measure_all(
+    runs: Sequence[Run], prepared: Prepared, *, fresh: bool, deadline_s: float
+) -> list[LatencyTable | Exception]:
+    """The tables of all targets, measured at the same time; what went wrong in the place of one that failed."""
+    memory = int(_MEMORY_SHARE * psutil.virtual_memory().available / len(runs))
+
+    def work(index: int, watcher: Watcher) -> LatencyTable:
+        target, backend, job = runs[index]
         table, journal = measure(
             backend,
             job,
             prepared,
-            out.with_suffix(".journal"),
+            target.out.with_suffix(".journal"),
             fresh=fresh,
             memory_limit_bytes=memory,
-            watcher=progress,
+            watcher=watcher,
             deadline_s=deadline_s,
         )
-    table.save(out)
-    if not table.metadata.notes:  # what a longer run could add to stays resumable
-        journal.remove()
-    return table
+        table.save(target.out)
+        if not table.metadata.notes:  # what a longer run could add to stays resumable
+            journal.remove()
+        return table
+
+    visits = len(prepared.artefacts) * runs[0][2].sampling.stop.min_rounds
+    with Progress("measuring", visits * len(runs)) as progress:
+        if len(runs) == 1:  # in this thread: some runtimes bind to the thread they are called from
+            return [work(0, progress)]
+        return run_each([target.label for target, _, _ in runs], work, progress)
 
 
-def _list_devices(json: bool) -> None:
+def _answer(
+    chosen: Sequence[Target], tables: Sequence[LatencyTable | Exception], seconds: float, *, json: bool
+) -> None:
+    """Print what was made, then raise the first error there was."""
+    made = [(target, table) for target, table in zip(chosen, tables, strict=True) if isinstance(table, LatencyTable)]
+    failures = [(target, error) for target, error in zip(chosen, tables, strict=True) if isinstance(error, Exception)]
+    documents: list[dict[str, Any]] = [document(table, target.out, seconds) for target, table in made]
+    if json and len(chosen) == 1:
+        print_json(documents[0])
+    elif json:
+        documents += [{"table": None, "target": target.label, "error": str(error)} for target, error in failures]
+        print_json({"tables": documents})
+    else:
+        for target, table in made:
+            print_text(summary(table, target.out, seconds))
+    for target, error in failures[1:]:
+        say(f"{target.label}: {error}")
+    for _, error in failures[:1]:
+        raise error
+    for _, table in made:
+        if all(entry.failed for entry in table.blocks.values()):
+            raise DeviceError(f"no block could be measured; {next(iter(table.blocks.values())).reason}")
+
+
+def _list_devices(adb: Sequence[str], json: bool) -> None:
     specs = [load_spec(name) for name in list_specs()]
+    found = {spec.backend: attached(spec, adb) for spec in specs}  # a back-end looks once, for all its devices
     rows = [
-        {"name": spec.name, "title": spec.title, "runtime": spec.backend, "attached": attached(spec)} for spec in specs
+        {"name": spec.name, "title": spec.title, "runtime": spec.backend, "attached": found[spec.backend]}
+        for spec in specs
     ]
     if json:
         print_json({"devices": rows})

@@ -1,0 +1,91 @@
+"""Several devices of one kind in one command: a worker and a table each, one view of the progress."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from profiler.errors import ProfilerError
+from profiler.session import Watcher
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One device to profile: how to reach it, and the file of its table. `label` is empty if it is the only one."""
+
+    out: Path
+    serial: str | None = None
+    adb: str | None = None
+    label: str = ""
+
+
+class StoppedError(ProfilerError):
+    """Another worker's end, or the user, stopped this one."""
+
+
+def targets(serials: Sequence[str], addresses: Sequence[str], out: Path) -> list[Target]:
+    """What the options name; with several, each table is named by device. Raises `ProfilerError` for doubles."""
+    named = [(serial, None) for serial in serials] + [(None, address) for address in addresses]
+    if len(set(named)) < len(named):
+        raise ProfilerError("the same phone is named twice; name each once")
+    if len(named) <= 1:
+        serial, address = named[0] if named else (None, None)
+        return [Target(out, serial, address)]
+    return [
+        Target(out.with_name(f"{out.stem}-{_file_name(serial or address or '')}{out.suffix}"), serial, address, label)
+        for serial, address in named
+        if (label := serial or address or "")
+    ]
+
+
+def _file_name(label: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", label)
+
+
+class SharedWatcher:
+    """One progress for several workers: they take turns, and each names itself. Stops its worker when asked to."""
+
+    def __init__(self, watcher: Watcher, label: str, lock: threading.Lock, stop: threading.Event) -> None:
+        self._watcher, self._label, self._lock, self._stop = watcher, label, lock, stop
+
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        """So many visits of this worker are done. Raises `StoppedError` when the user interrupted the command."""
+        if self._stop.is_set():
+            raise StoppedError(f"{self._label} was stopped; run the same command again to go on")
+        with self._lock:
+            self._watcher.advance(amount, f"{self._label}: {note}")
+
+    def extend(self, amount: float) -> None:
+        """So many more visits of this worker are needed."""
+        with self._lock:
+            self._watcher.extend(amount)
+
+
+def run_each(labels: Sequence[str], work: Callable[[int, Watcher], T], watcher: Watcher) -> list[T | Exception]:
+    """Do `work(index, watcher)` for each label at the same time; results, or what went wrong, in order.
+
+    An interrupt stops all workers at their next visit.
+    """
+    lock, stop = threading.Lock(), threading.Event()
+    with ThreadPoolExecutor(max(1, len(labels))) as pool:
+        futures = [
+            pool.submit(work, index, SharedWatcher(watcher, label, lock, stop)) for index, label in enumerate(labels)
+        ]
+        results: list[T | Exception] = []
+        try:
+            for future in futures:
+                try:
+                    results.append(future.result())
+                except Exception as error:
+                    results.append(error)
+        except BaseException:
+            stop.set()
+            raise
+    return results
