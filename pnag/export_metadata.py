@@ -24,13 +24,12 @@ import numpy as np
 from pnag.architecture import Architecture
 from pnag.errors import ModelFileError
 from pnag.space import SearchSpace
+from profiler.tflite_file import IDENTIFIER, pack, unpack
 
 ENTRY = "pnag"
 PT2_ENTRY = "pnag.json"
 LABELS_FILE = "labels.txt"
 SCHEMA_VERSION = 1
-_TFLITE_IDENTIFIER = b"TFL3"
-_ALIGNMENT_BYTES = 16  # of constant data in a .tflite, as its schema demands
 
 # Normalisation that once-for-all's ImageNet networks expect, for RGB in 0 … 1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -127,31 +126,14 @@ def describe_tflite(model: bytes, text: str, labels: Sequence[str] | None) -> by
     """A `.tflite` file with the description as a metadata entry, in place of another one, and the labels behind it."""
     from ai_edge_litert import schema_py_generated as schema
 
-    root = schema.ModelT.InitFromPackedBuf(model, 0)
+    root = unpack(model)
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(text.encode(), np.uint8)
     entry.name, entry.buffer = ENTRY, len(root.buffers)
     root.buffers.append(buffer)
-    root.metadata = [kept for kept in root.metadata or [] if kept.name != ENTRY.encode()] + [entry]
-    builder = _aligned_builder(len(model) + len(text) + 4096)
-    builder.Finish(root.Pack(builder), file_identifier=_TFLITE_IDENTIFIER)
-    packed = bytes(builder.Output())
+    root.metadata = [*(kept for kept in root.metadata or [] if kept.name != ENTRY.encode()), entry]
+    packed = pack(root, len(model) + len(text) + 4096)
     return packed if labels is None else packed + _labels_archive(labels, len(packed))
-
-
-def _aligned_builder(size: int) -> Any:
-    import flatbuffers
-
-    class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-        """Byte vectors start where the schema wants them, which the generated Python code does not see to."""
-
-        def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:  # noqa: N802, N803
-            """As the base class, with bytes aligned to 16."""
-            wanted = _ALIGNMENT_BYTES if elemSize == 1 else alignment
-            offset: int = super().StartVector(elemSize, numElems, wanted)
-            return offset
-
-    return AlignedBuilder(size)
 
 
 def _labels_archive(labels: Sequence[str], offset: int) -> bytes:
@@ -167,7 +149,7 @@ def _read_tflite(path: Path) -> str | None:
     from ai_edge_litert import schema_py_generated as schema
 
     content = path.read_bytes()
-    if content[4:8] != _TFLITE_IDENTIFIER:
+    if content[4:8] != IDENTIFIER:
         raise ValueError("it lacks the identifier TFL3")
     model = schema.Model.GetRootAs(content, 0)
     for index in range(model.MetadataLength()):

@@ -21,6 +21,7 @@ from profiler.errors import ExportError
 from profiler.modules import build_block, build_network, randomise
 from profiler.parity import Precision, check_parity
 from profiler.quiet import cause_of, quiet
+from profiler.tflite_file import pack, unpack
 
 _SIGNATURE, _INPUT = "serving_default", "args_0"  # what litert-torch calls the model's entry and its input
 _CALIBRATION_IMAGES = 16
@@ -100,7 +101,7 @@ def _quantise(float_path: Path, precision: Precision, calibration: Tensor, batch
         images = calibration.permute(0, 2, 3, 1).numpy().astype(np.float32)  # (n, H, W, C)
         batches = np.resize(images, (-(-len(images) // batch), batch, *images.shape[1:]))  # the last one filled up
         ranges = work.calibrate({_SIGNATURE: [{_INPUT: one} for one in batches]})
-    return bytes(work.quantize(ranges).quantized_model)
+    return pack(unpack(bytes(work.quantize(ranges).quantized_model)))
 
 
 class TfliteFactory:

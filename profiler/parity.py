@@ -39,16 +39,23 @@ def relative_difference(found: Array, expected: Array) -> float:
     return difference / scale if scale else (float("inf") if difference else 0.0)
 
 
-def run_file(path: Path, images: Array) -> Array:
-    """What a `.tflite`, `.onnx` or `.pt2` file gives for `images` of shape (B, C, H, W), in torch's layout.
+def open_file(path: Path) -> Callable[[Array], Array]:
+    """Load a `.tflite`, `.onnx` or `.pt2` file; the callable maps images (B, C, H, W) to its outputs.
 
-    Files with channels last take and give them so; 8-bit ends are quantised and dequantised here. Raises
-    `ExportError` for another suffix, and whatever the runtime raises for a file that it refuses.
+    Both are in torch's layout: files with channels last take and give them so, and 8-bit ends are quantised
+    and dequantised here. Raises `ExportError` for another suffix, and whatever the runtime raises for a file
+    that it refuses.
     """
-    runner = _RUNNERS.get(path.suffix)
-    if runner is None:
-        raise ExportError(f"no runtime for '{path.name}'; files that can be run end in {', '.join(_RUNNERS)}")
-    return runner(path, np.ascontiguousarray(images, dtype=np.float32))
+    opener = _OPENERS.get(path.suffix)
+    if opener is None:
+        raise ExportError(f"no runtime for '{path.name}'; files that can be run end in {', '.join(_OPENERS)}")
+    run = opener(path)
+    return lambda images: run(np.ascontiguousarray(images, dtype=np.float32))
+
+
+def run_file(path: Path, images: Array) -> Array:
+    """What a file gives for `images` of shape (B, C, H, W), once; see `open_file`."""
+    return open_file(path)(images)
 
 
 def parity(module: nn.Module, path: Path, input_shape: Sequence[int], *, seed: int = 0, debug: bool = False) -> float:
@@ -87,13 +94,17 @@ def check_parity(
     return difference
 
 
-def _run_tflite(path: Path, images: Array) -> Array:
+def _open_tflite(path: Path) -> Callable[[Array], Array]:
     interpreter = open_interpreter(path)
     entry, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    interpreter.set_tensor(entry["index"], _quantised(images.transpose(0, 2, 3, 1), entry))
-    interpreter.invoke()
-    values = _dequantised(interpreter.get_tensor(result["index"]), result)
-    return values.transpose(0, 3, 1, 2) if values.ndim == 4 else values
+
+    def run(images: Array) -> Array:
+        interpreter.set_tensor(entry["index"], _quantised(images.transpose(0, 2, 3, 1), entry))
+        interpreter.invoke()
+        values = _dequantised(interpreter.get_tensor(result["index"]), result)
+        return values.transpose(0, 3, 1, 2) if values.ndim == 4 else values
+
+    return run
 
 
 def _quantised(values: Array, tensor: Mapping[str, Any]) -> NDArray[Any]:
@@ -112,23 +123,37 @@ def _dequantised(values: NDArray[Any], tensor: Mapping[str, Any]) -> Array:
     return plain
 
 
-def _run_onnx(path: Path, images: Array) -> Array:
+def _open_onnx(path: Path) -> Callable[[Array], Array]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    found: Array = session.run(None, {session.get_inputs()[0].name: images})[0]
-    return found
+    name = session.get_inputs()[0].name
+
+    def run(images: Array) -> Array:
+        found: Array = session.run(None, {name: images})[0]
+        return found
+
+    return run
 
 
-def _run_pt2(path: Path, images: Array) -> Array:
+def _open_pt2(path: Path) -> Callable[[Array], Array]:
     import torch
 
-    with torch.no_grad():
-        found: Array = torch.export.load(path).module()(torch.from_numpy(images)).numpy()
-    return found
+    module = torch.export.load(path).module()
+
+    def run(images: Array) -> Array:
+        with torch.no_grad():
+            found: Array = module(torch.from_numpy(images)).numpy()
+        return found
+
+    return run
 
 
-_RUNNERS: Mapping[str, Callable[[Path, Array], Array]] = {".tflite": _run_tflite, ".onnx": _run_onnx, ".pt2": _run_pt2}
+_OPENERS: Mapping[str, Callable[[Path], Callable[[Array], Array]]] = {
+    ".tflite": _open_tflite,
+    ".onnx": _open_onnx,
+    ".pt2": _open_pt2,
+}

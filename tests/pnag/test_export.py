@@ -176,8 +176,8 @@ def test_a_file_that_computes_something_else_is_not_left_behind(
 ) -> None:
     path = tmp_path / f"net{suffix}"
     path.write_text("what was there before")
-    runners = {suffix: lambda path, images: np.zeros((1, SPACE.classes), np.float32)}
-    monkeypatch.setattr(parity, "_RUNNERS", runners)
+    openers = {suffix: lambda path: lambda images: np.zeros((1, SPACE.classes), np.float32)}
+    monkeypatch.setattr(parity, "_OPENERS", openers)
     with pytest.raises(ExportError, match="differs from torch by 1 "):
         export_network(network, path, input_shape=SHAPE, metadata=description())
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

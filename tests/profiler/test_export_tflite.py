@@ -104,9 +104,12 @@ def test_what_is_cached_is_not_converted_again(
 def test_eight_bits_make_a_smaller_file_that_computes_about_the_same(
     factory: TfliteFactory, head: Artefact, precision: Precision, limit: float
 ) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
     path = path_of(TfliteFactory(factory.cache, 1, precision).make(HEAD.key, [HEAD]))
     assert path.stat().st_size < 0.9 * path_of(head).stat().st_size
     assert 1e-5 < parity(randomise(build_block(HEAD)), path, (1, 8, 7, 7)) < limit
+    assert all(buffer.offset == 0 for buffer in schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0).buffers)
     kind = open_interpreter(path).get_input_details()[0]["dtype"].__name__
     assert kind == ("int8" if precision == "int8" else "float32")
 
