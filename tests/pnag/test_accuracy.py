@@ -1,0 +1,117 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from pnag.accuracy import accuracy, calibrated_subnet, calibration_batches, evaluate, recalibrate
+from pnag.archive import AccuracyArchive
+from pnag.collect import collect_archive
+from pnag.errors import ArchiveError
+from tests.pnag.tiny import TINY_SPACE, coloured_squares, random_supernet
+
+DATA = coloured_squares()
+TOKENS = TINY_SPACE.sample(6, np.random.default_rng(0))
+
+
+def test_recalibration_takes_the_mean_over_batches():
+    norm = torch.nn.BatchNorm2d(2)
+    batches = [torch.randn(5, 2, 3, 3) + shift for shift in (0.0, 4.0)]
+    recalibrate(norm, batches)
+    means = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
+    variances = torch.stack([batch.transpose(0, 1).flatten(1).var(1) for batch in batches]).mean(0)
+    torch.testing.assert_close(norm.running_mean, means)
+    torch.testing.assert_close(norm.running_var, variances)
+    assert not norm.training
+    assert norm.momentum == 0.1
+
+
+def test_calibration_images_are_fixed_training_images():
+    one, two = calibration_batches(DATA, 60, 25), calibration_batches(DATA, 60, 25)
+    assert [len(batch) for batch in one] == [25, 25, 10]
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_accuracy_counts_all_images_of_a_split():
+    def says_red(images):
+        return torch.tensor([1.0, 0.0, 0.0]).expand(len(images), 3)
+
+    assert accuracy(says_red, DATA.test) == pytest.approx(1 / 3)
+
+
+def test_an_evaluation_does_not_change_the_supernet_and_repeats():
+    net = random_supernet()
+    before = net.sha256()
+    architecture = TINY_SPACE.decode(TOKENS)[0]
+    assert evaluate(net, architecture, DATA) == evaluate(net, architecture, DATA)
+    assert net.sha256() == before
+    subnet = calibrated_subnet(net, architecture, calibration_batches(DATA))
+    assert evaluate(net, architecture, DATA, "test") == accuracy(subnet, DATA.test)
+
+
+class Stop(Exception):  # noqa: N818
+    pass
+
+
+class StopAfter:
+    def __init__(self, n):
+        self.left = n
+
+    def advance(self, amount=1.0, note=""):
+        if amount == 1.0 and note:
+            self.left -= 1
+            if self.left == 0:
+                raise Stop
+
+
+def test_a_killed_collection_goes_on_and_ends_as_an_undisturbed_one(tmp_path, monkeypatch):
+    net = random_supernet()
+    straight = collect_archive(net, DATA, TOKENS, tmp_path / "straight.parquet")
+    out = tmp_path / "killed.parquet"
+    with pytest.raises(Stop):
+        collect_archive(net, DATA, TOKENS, out, progress=StopAfter(4))
+    assert not out.exists()
+    journal = next(tmp_path.glob("killed.parquet.journal-*"))
+    with journal.open("a") as file:
+        file.write('{"architecture": "1,1:3,')  # a line cut off by the kill
+
+    evaluated = []
+    monkeypatch.setattr(
+        "pnag.collect.calibrated_subnet",
+        lambda net, architecture, batches: (
+            evaluated.append(architecture) or calibrated_subnet(net, architecture, batches)
+        ),
+    )
+    resumed = collect_archive(net, DATA, TOKENS, out)
+    assert len(evaluated) == 2
+    assert resumed.sha256 == straight.sha256
+    assert list(tmp_path.glob("*journal*")) == []
+    loaded = AccuracyArchive.load(out, TINY_SPACE)
+    assert loaded.sha256 == straight.sha256
+    assert loaded.source["supernet"] == net.sha256()
+    assert loaded.source["data"]["name"] == "squares"
+    assert loaded.test_accuracy is not None
+
+
+def test_an_archive_grows_by_what_it_lacks(tmp_path, monkeypatch):
+    net, out = random_supernet(), tmp_path / "a.parquet"
+    first = collect_archive(net, DATA, TOKENS[:4], out)
+    monkeypatch.setattr("pnag.collect.accuracy", lambda *_: 0.5)
+    second = collect_archive(net, DATA, TOKENS[2:], out)
+    assert (second.tokens[:4] == first.tokens).all()
+    assert len(second) == len(np.unique(TOKENS, axis=0))
+    assert (second.accuracy[4:] == 0.5).all()
+    assert (second.accuracy[:4] == first.accuracy).all()
+
+
+def test_refuses_what_was_measured_with_another_supernet(tmp_path):
+    out = tmp_path / "a.parquet"
+    collect_archive(random_supernet(), DATA, TOKENS[:2], out)
+    with pytest.raises(ArchiveError, match="another supernet"):
+        collect_archive(random_supernet(seed=1), DATA, TOKENS[:2], out)
+    with pytest.raises(ArchiveError, match="another data"):
+        collect_archive(random_supernet(), coloured_squares(seed=1), TOKENS[:2], out)
+    journal = tmp_path / "b.parquet.journal-0.jsonl"
+    journal.write_text(json.dumps({"supernet": "other"}) + "\n")
+    with pytest.raises(ArchiveError, match="journal-0"):
+        collect_archive(random_supernet(), DATA, TOKENS[:2], tmp_path / "b.parquet")

@@ -1,0 +1,26 @@
+"""Run by torchrun in a test: trains and evaluates on two processes, and says what each came to."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from pnag.collect import collect_archive
+from pnag.training import make_fabric, train_supernet
+from tests.pnag.tiny import TINY_CONFIG, TINY_SPACE, coloured_squares
+
+
+def main() -> None:
+    out = Path(sys.argv[1])
+    fabric = make_fabric(accelerator="cpu")
+    data = coloured_squares()
+    net = train_supernet(TINY_SPACE, data, TINY_CONFIG, out, fabric=fabric)
+    tokens = TINY_SPACE.sample(5, np.random.default_rng(0))
+    archive = collect_archive(net, data, tokens, out / "archive.parquet", fabric=fabric)
+    report = {"world": fabric.world_size, "supernet": net.sha256(), "archive": archive.sha256}
+    (out / f"rank{fabric.global_rank}.json").write_text(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
