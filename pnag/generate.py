@@ -1,0 +1,284 @@
+"""The generator as it is shipped: one file, read with numpy alone, that answers any budget with a network.
+
+For a budget the LSTM proposes candidates; those whose cost, with the margin of the asked confidence, exceeds
+the budget are dropped; the evaluator ranks the others; the best are refined; the best of all is returned.
+The cheapest network is always among the candidates, so that a budget within the range always has an answer,
+and what is returned satisfies the budget always: c(a) · (1 + margin) ≤ B.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lut.files import replacing
+from pnag.architecture import Architecture
+from pnag.budget import check_budget, upper_margin
+from pnag.cost import CostModel
+from pnag.errors import InfeasibleBudgetError, PnagError, RunError
+from pnag.evaluator import Evaluator, RankingEvaluator, RuleEvaluator
+from pnag.pool import Pool
+from pnag.predictor import AccuracyPredictor
+from pnag.refine import Refiner, cheapest_tokens
+from pnag.sampler import Policy
+from pnag.space import SearchSpace, Tokens
+
+Array = NDArray[np.float64]
+
+FILE_NAME = "generator.npz"
+FORMAT_VERSION = 1
+CANDIDATES = 16
+_STARTS = 2
+_HEADER = "header"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A generated network and what is known of it, times in ms, accuracies as fractions.
+
+    `cost_ms` is c(a), `limit_ms` the highest cost that the budget allows at that confidence. `score` is the
+    evaluator's, `accuracy` the predicted one (measured, for methods that only pick among measured networks)
+    and `accuracy_error` the predictor's root mean square error on architectures it had not seen.
+    """
+
+    architecture: Architecture
+    cost_ms: float
+    score: float
+    accuracy: float
+    accuracy_error: float
+    budget_ms: float
+    limit_ms: float
+    confidence: float
+
+    @property
+    def margin(self) -> float:
+        """How far above its predicted cost the network may measure and still keep the budget, relative."""
+        return self.budget_ms / self.limit_ms - 1
+
+    @property
+    def share_used(self) -> float:
+        """Part of the allowed cost that the network takes."""
+        return self.cost_ms / self.limit_ms
+
+
+@dataclass(frozen=True)
+class Generator:
+    """Trained once, answers any budget. Immutable; `proposer` is the LSTM, or a pool of known networks.
+
+    `residuals` are those of the latency table's unseen networks (measured / predicted - 1); `steps` is how
+    many exchanges refinement may take, 0 for none. `metadata` holds plain JSON values.
+    """
+
+    costs: CostModel
+    evaluator: Evaluator
+    proposer: Policy | Pool
+    method: str = "pnag"
+    steps: int = 30
+    residuals: tuple[float, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space."""
+        return self.costs.space
+
+    @property
+    def range_ms(self) -> tuple[float, float]:
+        """Predicted cost of the cheapest and of the dearest network."""
+        return self.costs.range_ms
+
+    @property
+    def accuracy_error(self) -> float:
+        """Root mean square error of predicted accuracies on unseen architectures, as a fraction."""
+        return self.evaluator.predictor.error
+
+    def margin(self, confidence: float = 0.95) -> float:
+        """How far above its prediction a network may measure at that confidence, from the table's residuals."""
+        return upper_margin(self.residuals, confidence)
+
+    def generate(
+        self, budget_ms: float, *, confidence: float = 0.95, candidates: int = CANDIDATES, seed: int = 0
+    ) -> Candidate:
+        """The best network found for a budget in ms.
+
+        Raises `BudgetError` for what is not a budget, `InfeasibleBudgetError` below the cheapest network (with
+        the margin of the confidence) or above the dearest.
+        """
+        return self.generate_many([budget_ms], confidence=confidence, candidates=candidates, seed=seed)[0]
+
+    def generate_many(
+        self,
+        budgets_ms: Sequence[float],
+        *,
+        confidence: float = 0.95,
+        candidates: int = CANDIDATES,
+        seed: int = 0,
+    ) -> list[Candidate]:
+        """One network for each budget, the same as `generate` would give one by one."""
+        margin = self.margin(confidence)
+        limits = np.array([self._limit(budget, margin, confidence) for budget in budgets_ms])
+        tokens, costs = self._search(limits, candidates, seed)
+        scores = self.evaluator(tokens, costs, limits)
+        accuracy = self._accuracy(tokens)
+        return [
+            Candidate(
+                architecture=architecture,
+                cost_ms=float(costs[row]),
+                score=float(scores[row]),
+                accuracy=float(accuracy[row]),
+                accuracy_error=self.accuracy_error,
+                budget_ms=float(budgets_ms[row]),
+                limit_ms=float(limits[row]),
+                confidence=confidence,
+            )
+            for row, architecture in enumerate(self.space.decode(tokens))
+        ]
+
+    def sample(self, budget_ms: float, n: int, seed: int = 0) -> Tokens:
+        """`n` architectures as the bare LSTM draws them, shape (n, length): nothing dropped, nothing refined."""
+        if not isinstance(self.proposer, Policy):
+            raise PnagError(f"method {self.method} has no network to draw from; it picks among known architectures")
+        budget = check_budget(budget_ms)
+        uniforms = np.random.default_rng(seed).random((n, self.space.length))
+        return self.proposer.sample(np.full(n, budget), uniforms)
+
+    def _limit(self, budget_ms: float, margin: float, confidence: float) -> float:
+        """The highest cost a network may have under a budget; raises if no network has, or all have."""
+        budget = check_budget(budget_ms)
+        low, high = (bound * (1 + margin) for bound in self.range_ms)
+        if not low <= budget <= high:
+            shown = f"{math.ceil(low * 100) / 100:.2f} to {math.floor(high * 100) / 100:.2f} ms"
+            side = "below the cheapest" if budget < low else "above the dearest"
+            raise InfeasibleBudgetError(
+                f"a budget of {budget:g} ms is {side} network of {self.space.name} on this table at confidence "
+                f"{confidence:g}; choose from {shown}"
+            )
+        limit = max(budget / (1 + margin), self.range_ms[0])
+        while limit * (1 + margin) > budget and limit > self.range_ms[0]:
+            limit = math.nextafter(limit, 0.0)
+        return limit
+
+    def _search(self, limits: Array, candidates: int, seed: int) -> tuple[Tokens, Array]:
+        """The best network under each limit, and its cost; shapes (n, length) and (n,)."""
+        n, cheapest = len(limits), cheapest_tokens(self.costs)
+        if isinstance(self.proposer, Pool):
+            tokens = self.proposer.best(limits, fallback=cheapest[0])
+            return tokens, self.costs(tokens)
+        uniforms = np.stack([_uniforms(seed, limit, candidates, self.space.length) for limit in limits.tolist()])
+        proposed = self.proposer.sample(np.repeat(limits, candidates), uniforms.reshape(-1, self.space.length))
+        pool = np.concatenate(
+            [proposed.reshape(n, candidates, -1), np.broadcast_to(cheapest, (n, 1, self.space.length))], axis=1
+        )
+        ranked, _ = self._rank(pool, limits)
+        if isinstance(self.evaluator, RuleEvaluator) and self.steps:
+            starts = ranked[:, :_STARTS]
+            wide = np.repeat(limits, starts.shape[1])
+            refiner = Refiner(self.evaluator, self.costs, self.steps)
+            refined = refiner(starts.reshape(-1, self.space.length), wide).reshape(starts.shape)
+            ranked, _ = self._rank(np.concatenate([refined, ranked[:, :1]], axis=1), limits)
+        best = ranked[:, 0]
+        return best, self.costs(best)
+
+    def _rank(self, pool: Tokens, limits: Array) -> tuple[Tokens, Array]:
+        """Each budget's networks, best first, those beyond the limit last; pool (n, m, length), scores (n, m)."""
+        n, m, length = pool.shape
+        flat, wide = pool.reshape(-1, length), np.repeat(limits, m)
+        cost = self.costs(flat)
+        scores = np.where(cost <= wide, self.evaluator(flat, cost, wide), -np.inf).reshape(n, m)
+        order = np.argsort(-scores, axis=1, kind="stable")
+        return np.take_along_axis(pool, order[:, :, None], axis=1), np.take_along_axis(scores, order, axis=1)
+
+    def _accuracy(self, tokens: Tokens) -> Array:
+        predicted = self.evaluator.predictor(tokens)
+        return self.proposer.measured(tokens, predicted) if isinstance(self.proposer, Pool) else predicted
+
+    def with_metadata(self, **values: Any) -> Self:
+        """The same generator with more metadata."""
+        return replace(self, metadata={**self.metadata, **values})
+
+    def save(self, directory: str | Path) -> Path:
+        """Write `generator.npz` into a directory, whole or not at all. Raises `OutputError`."""
+        path = Path(directory) / FILE_NAME
+        header = {
+            "format_version": FORMAT_VERSION,
+            "space": self.space.to_dict(),
+            "constant_ms": self.costs.constant_ms,
+            "method": self.method,
+            "rule": self.evaluator.rule if isinstance(self.evaluator, RuleEvaluator) else None,
+            "proposer": "pool" if isinstance(self.proposer, Pool) else "policy",
+            "steps": self.steps,
+            "residuals": list(self.residuals),
+            "metadata": dict(self.metadata),
+        }
+        arrays: dict[str, NDArray[Any]] = {_HEADER: np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)}
+        arrays["costs/layer_ms"] = self.costs.layer_ms
+        arrays |= _prefixed("predictor", self.evaluator.predictor.arrays())
+        arrays |= _prefixed("proposer", self.proposer.arrays())
+        if isinstance(self.evaluator, RankingEvaluator):
+            arrays |= _prefixed("ranking", self.evaluator.arrays())
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        return path
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Read what `save` wrote. Raises `RunError` if it is absent, damaged or of another version."""
+        path = Path(directory) / FILE_NAME
+        if not path.is_file():
+            raise RunError(f"no generator in {directory}; train one with pnag-train --out {directory}")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            header = json.loads(arrays.pop(_HEADER).tobytes())
+            version = header["format_version"]
+            if version == FORMAT_VERSION:
+                return cls._from_parts(header, arrays)
+        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, PnagError) as error:
+            raise RunError(f"{path} is damaged ({error}); train again") from error
+        raise RunError(f"{path} has format version {version}, not {FORMAT_VERSION}; use the matching release")
+
+    @classmethod
+    def _from_parts(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        space = SearchSpace.from_dict(header["space"])
+        predictor = AccuracyPredictor.from_arrays(space, _part("predictor", arrays))
+        evaluator: Evaluator = (
+            RankingEvaluator.from_arrays(predictor, _part("ranking", arrays))
+            if header["rule"] is None
+            else RuleEvaluator(predictor, header["rule"])
+        )
+        proposer = Pool if header["proposer"] == "pool" else Policy
+        layer_ms = arrays["costs/layer_ms"]
+        if layer_ms.shape != (space.units, 2, len(space.expands), len(space.kernels)):
+            raise ValueError(f"costs of shape {layer_ms.shape} do not fit {space.name}")
+        return cls(
+            costs=CostModel(space, float(header["constant_ms"]), layer_ms),
+            evaluator=evaluator,
+            proposer=proposer.from_arrays(space, _part("proposer", arrays)),
+            method=header["method"],
+            steps=int(header["steps"]),
+            residuals=tuple(header["residuals"]),
+            metadata=header["metadata"],
+        )
+
+
+def _uniforms(seed: int, limit: float, candidates: int, length: int) -> Array:
+    """Random numbers of one budget's own, so that an answer does not depend on what else is asked."""
+    rng = np.random.default_rng([seed, int(np.float64(limit).view(np.uint64))])
+    return rng.random((candidates, length))
+
+
+def _prefixed(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f"{prefix}/{name}": array for name, array in arrays.items()}
+
+
+def _part(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    start = len(prefix) + 1
+    return {name[start:]: array for name, array in arrays.items() if name.startswith(prefix + "/")}

@@ -1,0 +1,219 @@
+"""Learn the accuracy predictor: Bayesian linear regression on main effects and pairs, strengths from the evidence.
+
+A layer is described by nine numbers: whether it is present, two contrasts each of its expand ratio and its
+kernel (linear and quadratic in the order of the choices), and their four products; all are 0 for an absent
+layer. Features are these numbers (main effects) and products of two layers' numbers (pairs), within a unit
+in full, across units with the plain contrasts only. Every group of features has a prior variance of its
+own, and all of them and the noise are found by maximising the marginal likelihood, so that an archive of a
+few hundred accuracies leaves the pairs small and one of many thousands brings them out.
+
+Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, sections 2.1 and 5.4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnag.errors import ArchiveError
+from pnag.predictor import AccuracyPredictor, LayerCodes
+from pnag.space import SearchSpace, Tokens
+
+Array = NDArray[np.float64]
+Matrix = NDArray[np.float32]
+Index = NDArray[np.int64]
+
+_FEWEST = 8
+_EVIDENCE_ROWS = 900
+_EVIDENCE_STEPS = 40
+_DUAL_ROWS = 5000
+_LOO_ROWS = 2000
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """The features of a space: columns of numbers per layer, and which pairs of columns are multiplied.
+
+    Groups are numbered main effects first; `main_groups` has shape (columns,), `left`, `right` and
+    `pair_groups` have shape (pairs,).
+    """
+
+    space: SearchSpace
+
+    @cached_property
+    def layer_numbers(self) -> tuple[Array, list[int]]:
+        """What each code of a layer is described by, (codes, numbers), and the kind of each number.
+
+        Kinds: 0 presence, 1 expand ratio, 2 kernel, 3 their product.
+        """
+        expand, kernel = _contrasts(len(self.space.expands)), _contrasts(len(self.space.kernels))
+        columns, kinds = [np.ones((len(expand), len(kernel)))], [0]
+        for e in expand.T:
+            columns.append(np.repeat(e[:, None], len(kernel), axis=1))
+            kinds.append(1)
+        for k in kernel.T:
+            columns.append(np.repeat(k[None, :], len(expand), axis=0))
+            kinds.append(2)
+        for e in expand.T:
+            for k in kernel.T:
+                columns.append(np.outer(e, k))
+                kinds.append(3)
+        numbers = np.stack([column.reshape(-1) for column in columns], axis=1)
+        return np.concatenate([np.zeros((1, len(kinds))), numbers]), kinds
+
+    @cached_property
+    def _pairs(self) -> tuple[Index, Index, Index]:
+        """Left column, right column and group of each pair of layers' numbers."""
+        _, kinds = self.layer_numbers
+        layers, per_layer = LayerCodes(self.space).layers, len(kinds)
+        layer, kind = np.repeat(np.arange(layers), per_layer), np.tile(kinds, layers)
+        left, right = np.nonzero(layer[:, None] < layer[None, :])
+        unit = layer // self.space.layers
+        within = unit[left] == unit[right]
+        low, high = np.minimum(kind[left], kind[right]), np.maximum(kind[left], kind[right])
+        keep = within | (high < 3)
+        group = low * 4 + high + np.where(within, 0, 16)
+        _, group = np.unique(group[keep], return_inverse=True)
+        return left[keep], right[keep], group + 4
+
+    @cached_property
+    def groups(self) -> Index:
+        """Group of every feature, main effects and then pairs."""
+        _, kinds = self.layer_numbers
+        return np.concatenate([np.tile(kinds, LayerCodes(self.space).layers), self._pairs[2]])
+
+    def columns(self, tokens: Tokens) -> Matrix:
+        """The layers' numbers, shape (n, columns)."""
+        numbers, _ = self.layer_numbers
+        codes = LayerCodes(self.space).of(tokens)
+        return numbers[codes].reshape(len(codes), -1).astype(np.float32)
+
+    def __call__(self, tokens: Tokens) -> Matrix:
+        """All features, shape (n, features)."""
+        columns = self.columns(tokens)
+        left, right, _ = self._pairs
+        out = np.empty((len(columns), columns.shape[1] + len(left)), dtype=np.float32)
+        out[:, : columns.shape[1]] = columns
+        np.multiply(columns[:, left], columns[:, right], out=out[:, columns.shape[1] :])
+        return out
+
+    def quadratic_form(self, weights: Array) -> tuple[Array, Array]:
+        """Weights of features as weights of codes: main (layers · codes,) and pairs, symmetric."""
+        numbers, kinds = self.layer_numbers
+        layers = LayerCodes(self.space).layers
+        size = layers * len(kinds)
+        left, right, _ = self._pairs
+        pairs = np.zeros((size, size))
+        pairs[left, right] = weights[size:]
+        expand = np.kron(np.eye(layers), numbers)  # (layers · codes, layers · numbers)
+        full = expand @ (pairs + pairs.T) @ expand.T
+        return expand @ weights[:size], full
+
+
+def fit_predictor(space: SearchSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0) -> AccuracyPredictor:
+    """Learn from measured accuracies, shapes (n, length) and (n,).
+
+    The error is exact leave-one-out error. Raises `ArchiveError` for fewer than eight architectures.
+    """
+    if len(tokens) < _FEWEST:
+        raise ArchiveError(f"{len(tokens)} accuracies are too few to learn from; give {_FEWEST} or more")
+    features = FeatureMap(space)
+    mean, scale = float(accuracy.mean()), float(accuracy.std()) or 1.0
+    target = (accuracy - mean) / scale
+    x, rng = features(tokens), np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(len(x))[:_EVIDENCE_ROWS])
+    variances, noise = _maximise_evidence(x[rows], target[rows], features.groups)
+    prior = variances[features.groups]
+    solve = _solve_dual if len(x) <= _DUAL_ROWS else _solve_primal
+    weights, offset, residual = solve(x, target, prior, noise)
+    main, pairs = features.quadratic_form(weights)
+    judged = target[: len(residual)]
+    return AccuracyPredictor(
+        space=space,
+        bias=mean + scale * offset,
+        main=(scale * main).astype(np.float32),
+        pairs=(scale * pairs).astype(np.float32),
+        error=scale * float(np.sqrt(np.mean(residual**2))),
+        rank_correlation=rank_correlation(judged - residual, judged),
+        noise=scale * float(np.sqrt(noise)),
+    )
+
+
+def _maximise_evidence(x: Matrix, y: Array, groups: Index) -> tuple[Array, float]:
+    """Prior variance of each group and variance of the noise, for features x and standardised y."""
+    from scipy.linalg import cho_factor, cho_solve
+    from scipy.optimize import minimize
+
+    count = int(groups.max()) + 1
+    sizes = np.array([max(1.0, float(np.square(x[:, groups == g]).sum()) / len(x)) for g in range(count)])
+    kernels = np.stack([x[:, groups == g] @ x[:, groups == g].T / sizes[g] for g in range(count)]).astype(np.float64)
+    ones = np.ones((len(x), len(x)))  # the offset, under a wide prior
+
+    def negative_evidence(theta: Array) -> tuple[float, Array]:
+        v, noise = np.exp(theta[:-1]), np.exp(theta[-1])
+        covariance = np.tensordot(v, kernels, 1) + ones
+        covariance[np.diag_indices_from(covariance)] += noise
+        factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
+        inverse = cho_solve(factor, np.eye(len(y)), overwrite_b=True, check_finite=False)
+        alpha = inverse @ y
+        value = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor[0])).sum())
+        slope = inverse - np.outer(alpha, alpha)
+        gradient = 0.5 * np.array([*(np.vdot(slope, k) for k in kernels), np.trace(slope)]) * np.exp(theta)
+        return value, gradient
+
+    start = np.log(np.array([*([0.2] * 4), *([0.02] * (count - 4)), 0.1]))
+    bounds = [(-14.0, 4.0)] * count + [(-12.0, 1.0)]
+    found = minimize(
+        negative_evidence, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": _EVIDENCE_STEPS}
+    )
+    return np.exp(found.x[:-1]) / sizes, float(np.exp(found.x[-1]))
+
+
+def _solve_dual(x: Matrix, y: Array, prior: Array, noise: float) -> tuple[Array, float, Array]:
+    """Weights, offset and leave-one-out residuals, through the (n, n) covariance."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    scaled = x * np.sqrt(prior).astype(np.float32)
+    covariance = (scaled @ scaled.T).astype(np.float64) + 1.0
+    covariance[np.diag_indices_from(covariance)] += noise
+    factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
+    inverse = cho_solve(factor, np.eye(len(y)), overwrite_b=True, check_finite=False)
+    alpha = inverse @ y
+    weights = prior * (x.T @ alpha.astype(np.float32))
+    return weights, float(alpha.sum()), alpha / np.diag(inverse)
+
+
+def _solve_primal(x: Matrix, y: Array, prior: Array, noise: float) -> tuple[Array, float, Array]:
+    """The same through the (features, features) precision; residuals of the first rows only."""
+    from scipy.linalg import cho_factor, cho_solve, solve_triangular
+
+    scale = np.sqrt(prior / noise).astype(np.float32)
+    design = np.concatenate([x * scale, np.full((len(x), 1), 1 / np.sqrt(noise), dtype=np.float32)], axis=1)
+    precision = design.T @ design
+    precision[np.diag_indices_from(precision)] += 1.0
+    factor = cho_factor(precision, lower=True, overwrite_a=True, check_finite=False)
+    solution = cho_solve(factor, design.T @ y.astype(np.float32), check_finite=False)
+    rows = design[:_LOO_ROWS]
+    leverage = np.square(solve_triangular(factor[0], rows.T, lower=True, check_finite=False)).sum(axis=0)
+    residual = (y[:_LOO_ROWS] - rows @ solution) / np.maximum(1 - leverage, 1e-6)
+    return solution[:-1].astype(np.float64) * scale, float(solution[-1] / np.sqrt(noise)), residual
+
+
+def rank_correlation(a: Array, b: Array) -> float:
+    """Spearman's rank correlation; NaN where one of the two is constant."""
+    from scipy.stats import rankdata
+
+    x, y = rankdata(a), rankdata(b)
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _contrasts(choices: int) -> Array:
+    """Orthogonal contrasts of ordered choices, unit variance: linear and quadratic, as far as there are any."""
+    powers = np.vander(np.linspace(-1, 1, choices), min(choices, 3), increasing=True)
+    contrasts: Array = np.linalg.qr(powers)[0][:, 1:] * np.sqrt(choices)
+    return contrasts
