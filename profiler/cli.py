@@ -55,12 +55,21 @@ def profile(
     seed: Annotated[int, typer.Option(help="Of the order of measuring and the choice of networks.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Where exported files are kept; $PNAG_CACHE.")] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Of weights and arithmetic, such as float32, float16, dynamic-int8 or int8.")
+        str | None,
+        typer.Option(
+            help="Of weights and arithmetic: float32, float16, on a GPU tf32 and bfloat16, on a phone dynamic-int8 and int8."
+        ),
     ] = None,
     adb: Annotated[list[str] | None, typer.Option(help="A phone at HOST:PORT; again for several.")] = None,
     serial: Annotated[list[str] | None, typer.Option(help="A phone on USB by its serial; again for several.")] = None,
     benchmark_model: Annotated[Path | None, typer.Option(help="The benchmark_model file for the phone.")] = None,
     delegate: Annotated[str | None, typer.Option(help="On a phone: xnnpack (its CPU), gpu or none.")] = None,
+    mode: Annotated[str | None, typer.Option(help="On a GPU: graph (a CUDA graph), eager or compile.")] = None,
+    channels_last: Annotated[
+        bool | None, typer.Option("--channels-last", help="On a GPU: channels last in memory.")
+    ] = None,
+    cold: Annotated[bool | None, typer.Option("--cold", help="On a GPU: overwrite the L2 cache before calls.")] = None,
+    gpu: Annotated[int | None, typer.Option(min=0, help="Which GPU, counted from 0.")] = None,
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Go on though the hardware is not the one named.")
     ] = False,
@@ -80,7 +89,8 @@ def profile(
     profiled = load_space(space, resolution=resolution, classes=classes)
     out = out if out is not None else Path("lut") / f"{spec.name}.parquet"
     chosen = targets(serial or (), adb or (), out)
-    options = _given(affinity=affinity, benchmark_model=benchmark_model, delegate=delegate)
+    on_gpu = _given(mode=mode, channels_last=channels_last, cold=cold, gpu=gpu)
+    options = _given(affinity=affinity, benchmark_model=benchmark_model, delegate=delegate) | on_gpu
     with ExitStack() as opened:
         backends = [_open(opened, spec, target, options) for target in chosen]
         networks = (calibrate, holdout)
