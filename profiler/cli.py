@@ -56,9 +56,7 @@ def profile(
     cache: Annotated[Path | None, typer.Option(help="Where exported files are kept; $PNAG_CACHE.")] = None,
     precision: Annotated[
         str | None,
-        typer.Option(
-            help="Of weights and arithmetic: float32, float16, on a GPU tf32 and bfloat16, on a phone dynamic-int8 and int8."
-        ),
+        typer.Option(help="float32 or float16; on a GPU also tf32 and bfloat16, on a phone dynamic-int8 and int8."),
     ] = None,
     adb: Annotated[list[str] | None, typer.Option(help="A phone at HOST:PORT; again for several.")] = None,
     serial: Annotated[list[str] | None, typer.Option(help="A phone on USB by its serial; again for several.")] = None,
