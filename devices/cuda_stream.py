@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,6 +116,18 @@ def _pci_bus_id(properties: Any) -> str:
     return f"{domain:08X}:{bus:02X}:{device:02X}.0"
 
 
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """What a collection frees on the card in the middle of a capture would end the capture."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 class CudaStream:
     """A `Stream` on a card, for warm-up, capture and replay alike.
 
@@ -150,8 +163,9 @@ class CudaStream:
     def capture(self, work: Work) -> Work:
         """Record what `work` launches in a CUDA graph; the result launches it on the current stream."""
         graph = _cuda.CUDAGraph()
-        with _cuda.device(self._card.device), _cuda.graph(graph, pool=self._pool, stream=self._stream):
-            work()
+        with _no_garbage_collection():
+            with _cuda.device(self._card.device), _cuda.graph(graph, pool=self._pool, stream=self._stream):
+                work()
         replay: Work = graph.replay
         return replay
 

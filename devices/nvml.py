@@ -137,6 +137,10 @@ class Nvml:
             details={name: value for name, value in details.items() if value is not None},
         )
 
+    def name(self) -> str | None:
+        """The card's name, such as `NVIDIA H100 80GB HBM3`."""
+        return self._ask(lambda: _text(self._library.nvmlDeviceGetName(self._handle)))
+
     def describe(self) -> dict[str, Any]:
         """What does not change in a session, as JSON values; no serial number, no UUID."""
         library, handle = self._library, self._handle

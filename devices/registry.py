@@ -16,6 +16,7 @@ BACKENDS: Mapping[str, str] = {
     "onnxruntime": "devices.ort:open_ort",
     "litert": "devices.litert:open_litert",
     "cuda": "devices.cuda:open_cuda",
+    "onnxruntime-gpu": "devices.ort_gpu:open_ort_gpu",
     "android": "devices.android:open_android",
     "fake": "devices.fake:open_fake",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -117,7 +118,8 @@ def test_every_graph_shares_one_pool_and_runs_its_work_in_the_capture(monkeypatc
     cuda.log.clear()
     cuda.log.append("first graph")
     with torch.inference_mode():
-        launch = stream.capture(lambda: cuda.log.append("work"))
+        launch = stream.capture(lambda: cuda.log.append("collecting" if gc.isenabled() else "work"))
+    assert gc.isenabled()
     launch()
     launch()
     assert cuda.log[1:] == ["capture", "work", "captured", "replay", "replay"]

@@ -43,6 +43,7 @@ class Library:
             "nvmlDeviceGetPersistenceMode": 1,
             "nvmlDeviceGetEccMode": [1, 1],
             "nvmlSystemGetDriverVersion": b"580.65.06",
+            "nvmlDeviceGetName": "NVIDIA A100",
         } | answers
         self.asked: list[str] = []
 
@@ -88,6 +89,7 @@ def test_a_card_tells_its_state() -> None:
 
 
 def test_a_card_tells_what_does_not_change() -> None:
+    assert opened()[0].name() == "NVIDIA A100"
     assert opened()[0].describe() == {
         "driver": "580.65.06",
         "max_sm_clock_mhz": 1410.0,
