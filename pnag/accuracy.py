@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pnag.architecture import Architecture
 from pnag.data import ImageData, Shard, Split, SplitName
 from pnag.supernet import Supernet
 from profiler.modules import Network
 
-CALIBRATION_IMAGES = 512
+CALIBRATION_IMAGES = 256
 _CALIBRATION_SEED = 0
 _BATCH = 250
 
@@ -38,12 +40,25 @@ def recalibrate(network: nn.Module, batches: Sequence[Tensor]) -> None:
     network.eval()
 
 
-@torch.inference_mode()
+def _folded(network: nn.Module) -> nn.Module:
+    """A copy with each batch-norm folded into the convolution before it: equal but for rounding, and faster."""
+    copy = deepcopy(network)
+    for parent in list(copy.modules()):
+        for name, norm in list(parent.named_children()):
+            conv = getattr(parent, "conv", None)
+            if isinstance(norm, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d):
+                parent.conv = fuse_conv_bn_eval(conv, norm)
+                setattr(parent, name, nn.Identity())
+    return copy
+
+
+@torch.no_grad()
 def accuracy(network: nn.Module, split: Split, *, shard: Shard = (0, 1)) -> float:
     """Share of a split's images, 0 … 1, that a network in eval mode classifies right."""
+    folded = _folded(network)
     right = seen = 0
     for images, labels in split.batches(_BATCH, shard=shard):
-        right += int((network(images).argmax(1) == labels).sum())
+        right += int((folded(images).argmax(1) == labels).sum())
         seen += len(labels)
     return right / seen
 

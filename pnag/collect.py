@@ -114,7 +114,7 @@ def collect_archive(
     tokens: Tokens,
     out: str | Path,
     *,
-    test: bool = True,
+    test: bool = False,
     recipe: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     fabric: Fabric | None = None,

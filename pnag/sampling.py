@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from pnag.cost import CostModel
 from pnag.space import SearchSpace, Tokens
 
 Cost = Callable[[Tokens], NDArray[np.float64]]
@@ -64,10 +65,11 @@ def sample_spread(space: SearchSpace, n: int, cost: Cost, rng: np.random.Generat
     return rng.permutation(np.concatenate([picked, extremes]), axis=0)[:n]
 
 
-def macs_cost(space: SearchSpace) -> Cost:
-    """Multiply-accumulates of encoded architectures, as a cost where there is no table."""
-
-    def cost(tokens: Tokens) -> NDArray[np.float64]:
-        return np.array([sum(block.macs for block in space.decompose(a)) for a in space.decode(tokens)], dtype=float)
-
-    return cost
+def macs_cost(space: SearchSpace) -> CostModel:
+    """Multiply-accumulates of encoded architectures in place of milliseconds, where there is no table."""
+    layers = [
+        [[[space.layer_block(u, layer, k, e).macs for k in space.kernels] for e in space.expands] for layer in (0, 1)]
+        for u in range(space.units)
+    ]
+    constant = sum(block.macs for block in (space.stem, space.first, space.head))
+    return CostModel(space, float(constant), np.array(layers, dtype=float))

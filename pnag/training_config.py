@@ -72,10 +72,13 @@ _SMALL_IMAGES = TrainConfig(
     epochs=60,
     batch=128,
     optimizer="adamw",
-    learning_rate=2e-3,
+    learning_rate=2.5e-3,
     weight_decay=0.05,
+    random_networks=1,
+    largest_every=2,
+    label_smoothing=0.05,
     ema=0.998,
-    augmentation=Augmentation(shift=0.125, flip=True, cutout=0.25),
+    augmentation=Augmentation(shift=0.125, flip=True),
 )
 _FOLDER = TrainConfig(batch=512, learning_rate=0.4, ema=0.9998, augmentation=Augmentation(flip=True))
 

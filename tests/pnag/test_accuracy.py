@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pnag.accuracy import accuracy, calibrated_subnet, calibration_batches, evaluate, recalibrate
+from pnag.accuracy import _folded, accuracy, calibrated_subnet, calibration_batches, evaluate, recalibrate
 from pnag.archive import AccuracyArchive
 from pnag.collect import collect_archive
 from pnag.errors import ArchiveError
@@ -33,10 +33,20 @@ def test_calibration_images_are_fixed_training_images():
 
 
 def test_accuracy_counts_all_images_of_a_split():
-    def says_red(images):
-        return torch.tensor([1.0, 0.0, 0.0]).expand(len(images), 3)
+    class SaysRed(torch.nn.Module):
+        def forward(self, images):
+            return torch.tensor([1.0, 0.0, 0.0]).expand(len(images), 3)
 
-    assert accuracy(says_red, DATA.test) == pytest.approx(1 / 3)
+    assert accuracy(SaysRed(), DATA.test) == pytest.approx(1 / 3)
+
+
+def test_folding_batch_norm_changes_no_logit():
+    network = calibrated_subnet(random_supernet(), TINY_SPACE.extremes()[1], calibration_batches(DATA))
+    folded = _folded(network)
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
+    assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
+    images, _ = next(DATA.test.batches(8))
+    torch.testing.assert_close(folded(images), network(images), atol=1e-4, rtol=1e-4)
 
 
 def test_an_evaluation_does_not_change_the_supernet_and_repeats():
@@ -66,10 +76,10 @@ class StopAfter:
 
 def test_a_killed_collection_goes_on_and_ends_as_an_undisturbed_one(tmp_path, monkeypatch):
     net = random_supernet()
-    straight = collect_archive(net, DATA, TOKENS, tmp_path / "straight.parquet")
+    straight = collect_archive(net, DATA, TOKENS, tmp_path / "straight.parquet", test=True)
     out = tmp_path / "killed.parquet"
     with pytest.raises(Stop):
-        collect_archive(net, DATA, TOKENS, out, progress=StopAfter(4))
+        collect_archive(net, DATA, TOKENS, out, test=True, progress=StopAfter(4))
     assert not out.exists()
     journal = next(tmp_path.glob("killed.parquet.journal-*"))
     with journal.open("a") as file:
@@ -82,7 +92,7 @@ def test_a_killed_collection_goes_on_and_ends_as_an_undisturbed_one(tmp_path, mo
             evaluated.append(architecture) or calibrated_subnet(net, architecture, batches)
         ),
     )
-    resumed = collect_archive(net, DATA, TOKENS, out)
+    resumed = collect_archive(net, DATA, TOKENS, out, test=True)
     assert len(evaluated) == 2
     assert resumed.sha256 == straight.sha256
     assert list(tmp_path.glob("*journal*")) == []
@@ -102,6 +112,13 @@ def test_an_archive_grows_by_what_it_lacks(tmp_path, monkeypatch):
     assert len(second) == len(np.unique(TOKENS, axis=0))
     assert (second.accuracy[4:] == 0.5).all()
     assert (second.accuracy[:4] == first.accuracy).all()
+
+
+def test_test_accuracies_cannot_be_added_later(tmp_path):
+    out = tmp_path / "a.parquet"
+    assert collect_archive(random_supernet(), DATA, TOKENS[:2], out).test_accuracy is None
+    with pytest.raises(ArchiveError, match="no test accuracies"):
+        collect_archive(random_supernet(), DATA, TOKENS[:2], out, test=True)
 
 
 def test_refuses_what_was_measured_with_another_supernet(tmp_path):

@@ -59,7 +59,7 @@ def test_the_curve_and_the_progress_reach_the_end(trained):
     curve = read_curve(out / CURVE)
     assert curve[-1]["done"] == 1
     assert curve[-1]["step"] == 6 * 7 == reports.steps
-    assert curve[-1]["val_largest"] > curve[0]["val_largest"]
+    assert curve[-1]["losses"][0] < curve[0]["losses"][0]
     assert reports.total == pytest.approx(100)
 
 

@@ -1,0 +1,126 @@
+"""A real accuracy archive: trains a supernet on small images and evaluates architectures over the whole cost range.
+
+    OMP_WAIT_POLICY=passive nice -n 19 python -m benchmarks.supernet_cifar10 --data parquet:DIR --minutes 60
+
+May be stopped, killed and started again at any time: it goes on where it was. `--minutes` are minutes of all
+`--threads` cores, in CPU time, so that waiting and being stopped do not count. Leaves under `--out`:
+
+    curve.jsonl, supernet.safetensors     the training
+    archive.parquet                       architecture, accuracy (held-out validation images), test_accuracy
+    supernet.png, recipe.json             curves and the archive as a picture; settings, machine, versions
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lut.files import replacing
+from lut.table import LatencyTable
+from pnag.archive import AccuracyArchive
+from pnag.collect import collect_archive
+from pnag.data import ImageData, TensorSplit, load_data
+from pnag.sampling import macs_cost, sample_spread
+from pnag.space import SearchSpace, load_space
+from pnag.training import CURVE, train_supernet
+from pnag.training_config import TrainConfig, preset
+from pnag.training_files import read_curve
+from profiler.console import Progress, say
+
+
+def main() -> None:
+    """Train, evaluate, write."""
+    options = parse()
+    torch.set_num_threads(options.threads)
+    data = load_data(options.data, resolution=options.resolution, seed=options.seed)
+    space = load_space(options.space, resolution=options.resolution, classes=data.classes)
+    config = replace(preset(options.data), core_minutes=options.minutes * options.threads, seed=options.seed)
+    with Progress("training the supernet", 100) as progress:
+        supernet = train_supernet(space, data, config, options.out, progress=progress)
+    recipe = describe(options, config)
+    with replacing(options.out / "recipe.json") as temporary:
+        temporary.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+    cost = space.cost_model(LatencyTable.load(options.lut)) if options.lut else macs_cost(space)
+    tokens = sample_spread(space, options.architectures, cost, np.random.default_rng(options.seed))
+    judged = shortened(data, options.val_images, options.test_images)
+    with Progress("evaluating architectures", len(tokens)) as progress:
+        archive = collect_archive(
+            supernet, judged, tokens, options.out / "archive.parquet", test=True, recipe=recipe, progress=progress
+        )
+    plot(options.out, archive, space)
+    say(f"{len(archive)} architectures, accuracy {archive.accuracy.min():.3f} to {archive.accuracy.max():.3f}")
+
+
+def parse() -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="cifar10", help="cifar10:DIR or parquet:DIR")
+    parser.add_argument("--minutes", type=float, default=60.0, help="length of the training")
+    parser.add_argument("--architectures", type=int, default=2000)
+    parser.add_argument("--val-images", type=int, default=5000, help="validation images used at most")
+    parser.add_argument("--test-images", type=int, default=2500, help="test images used at most")
+    parser.add_argument("--space", default="ofa-mbv3-w1.2")
+    parser.add_argument("--resolution", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lut", type=Path, help="table whose costs the architectures are spread over, else MACs")
+    parser.add_argument("--out", type=Path, default=Path("runs/supernet-cifar10"))
+    return parser.parse_args()
+
+
+def shortened(data: ImageData, val_images: int, test_images: int) -> ImageData:
+    """The data with the first images only of the splits that architectures are judged on."""
+
+    def first(split: object, n: int) -> TensorSplit:
+        if not isinstance(split, TensorSplit):
+            raise SystemExit("this benchmark takes data sets that are held in memory: cifar10:DIR or parquet:DIR")
+        return replace(split, images=split.images[:n], labels=split.labels[:n])
+
+    return replace(data, val=first(data.val, val_images), test=first(data.test, test_images))
+
+
+def describe(options: argparse.Namespace, config: TrainConfig) -> dict[str, object]:
+    """How the archive was made, for its metadata."""
+    return {
+        "minutes": options.minutes,
+        "threads": options.threads,
+        "config": config.to_dict(),
+        "val_images": options.val_images,
+        "test_images": options.test_images,
+        "machine": platform.machine(),
+        "torch": torch.__version__,
+    }
+
+
+def plot(out: Path, archive: AccuracyArchive, space: SearchSpace) -> None:
+    """The training's curve beside accuracy over multiply-accumulates."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = [row for row in read_curve(out / CURVE) if "val_largest" in row]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    for name in ("largest", "smallest"):
+        left.plot([row["epoch"] for row in rows], [100 * row[f"val_{name}"] for row in rows], label=f"{name} network")
+    left.set(xlabel="epoch", ylabel="validation accuracy (%)", title="Training")
+    left.legend()
+    macs = macs_cost(space)(archive.tokens) / 1e6
+    right.scatter(macs, 100 * archive.accuracy, s=5, label="validation")
+    if archive.test_accuracy is not None:
+        right.scatter(macs, 100 * archive.test_accuracy, s=5, alpha=0.4, label="test")
+    right.set(xlabel="multiply-accumulates (M)", ylabel="accuracy (%)", title=f"{len(archive)} architectures")
+    right.legend()
+    with replacing(out / "supernet.png") as temporary:
+        figure.savefig(temporary, dpi=120)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
