@@ -3,11 +3,14 @@
 A block inside a network costs less or more than alone: caches are warm or cold, layouts are shared, the
 runtime has a cost of its own. Whole networks are measured beside the blocks, and the cost of block b is
 
-    cost[b] = scale · latency[b] + per_block + correction[b],      c(a) = intercept + Σ_b cost[b].
+    cost[b] = scale · latency[b] + per_block + per_weight · weights[b] + correction[b],
+    c(a) = intercept + Σ_b cost[b].
 
 `correction` is a ridge term, relative to the block's own latency, whose strength is chosen by exact
 leave-one-out error on the calibration networks; an infinitely strong ridge leaves scale and intercept only.
-By the same error it is chosen whether the ridge also holds corrections that many blocks share (`lut.traits`).
+By the same error it is chosen whether the ridge also holds corrections that many blocks share (`lut.traits`),
+and whether there is a term for the weights: a block alone keeps its weights in the cache, in a network they
+come from memory each time, which for small images takes longer than the arithmetic.
 The result is judged on *other* networks, the holdout: that is `Fidelity`.
 """
 
@@ -22,7 +25,7 @@ from numpy.typing import NDArray
 from lut.errors import CalibrationError
 from lut.ranks import rank_correlation
 from lut.student import student_t_quantile
-from lut.traits import shared_columns
+from lut.traits import mega_weights, shared_columns
 
 Array = NDArray[np.float64]
 
@@ -54,6 +57,7 @@ class Calibration:
     ridge: float = float("inf")
     networks: int = 0
     loo_mape: float = float("nan")
+    per_mega_weight_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,15 +94,20 @@ def fit_calibration(
     counts, measured = _count_matrix(keys, networks)
     own = np.diag(latency)
     forms = (own, np.concatenate([own, shared_columns(keys, latency)], axis=1))  # (blocks, corrections) each
-    fixed = _design(counts, latency, with_per_block=len(networks) >= _FEWEST_FOR_PER_BLOCK)
-    fits = ((_loo_error(fixed, counts @ form, measured, ridge), form) for form in forms for ridge in _RIDGES)
-    best, form = min(fits, key=lambda fit: fit[0].mape)
-    intercept, scale, *rest = best.fixed.tolist()
-    per_block = rest[0] if rest else 0.0
-    cost = latency * scale + per_block + form @ best.corrections
+    best, base, form = min(
+        (
+            (_loo_error(_with_intercept(counts @ base), counts @ form, measured, ridge), base, form)
+            for base in _bases(keys, latency, counts)
+            for form in forms
+            for ridge in _RIDGES
+        ),
+        key=lambda fit: fit[0].mape,
+    )
+    intercept, scale, per_block, per_weight = [*best.fixed.tolist(), 0.0, 0.0][:4]
+    cost = base @ best.fixed[1:] + form @ best.corrections
     # A correction may not turn a block's cost negative or free: nothing runs in no time.
     cost = np.maximum(cost, _COST_FLOOR * latency)
-    calibration = Calibration(scale, intercept, per_block, best.ridge, len(networks), best.mape)
+    calibration = Calibration(scale, intercept, per_block, best.ridge, len(networks), best.mape, per_weight)
     return calibration, dict(zip(keys, cost.tolist(), strict=True))
 
 
@@ -157,13 +166,20 @@ def _count_matrix(keys: Sequence[str], networks: Sequence[NetworkMeasurement]) -
     return counts, np.array([network.latency_ms for network in networks])
 
 
-def _design(counts: Array, latency: Array, *, with_per_block: bool) -> Array:
-    """Columns that are fitted freely: intercept, scale, per block; shape (n, 2 or 3)."""
-    columns = [np.ones(len(counts)), counts @ latency]
-    sizes = counts.sum(axis=1)
-    if with_per_block and np.ptp(sizes) > 0:
-        columns.append(sizes)
-    return np.stack(columns, axis=1)
+def _bases(keys: Sequence[str], latency: Array, counts: Array) -> list[Array]:
+    """What may be fitted freely, as values of each block: latency, one, weights; shapes (blocks, 1 to 3).
+
+    A term needs enough networks, and networks that differ in it.
+    """
+    if len(counts) < _FEWEST_FOR_PER_BLOCK or np.ptp(counts.sum(axis=1)) == 0:
+        return [latency[:, None]]
+    plain = np.stack([latency, np.ones(len(keys))], axis=1)
+    weights = mega_weights(keys)
+    return [plain] if weights is None else [plain, np.concatenate([plain, weights[:, None]], axis=1)]
+
+
+def _with_intercept(columns: Array) -> Array:
+    return np.concatenate([np.ones((len(columns), 1)), columns], axis=1)
 
 
 @dataclass(frozen=True)

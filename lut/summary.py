@@ -57,6 +57,8 @@ def calibration_text(calibration: Calibration) -> str:
     parts = [f"{calibration.scale:.4f} x latency", f"{calibration.intercept_ms:+.4g} ms a network"]
     if calibration.per_block_ms:
         parts.append(f"{calibration.per_block_ms:+.3g} ms a block")
+    if calibration.per_mega_weight_ms:
+        parts.append(f"{calibration.per_mega_weight_ms:+.3g} ms a million weights")
     if math.isfinite(calibration.ridge):
         parts.append(f"corrections by block (ridge {calibration.ridge:.3g})")
     error = f", leave-one-out MAPE {_percent(calibration.loo_mape)}" if math.isfinite(calibration.loo_mape) else ""

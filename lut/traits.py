@@ -23,6 +23,14 @@ _RELATIVE: tuple[Callable[[BlockSpec], object], ...] = (
 )
 
 
+def mega_weights(keys: Sequence[str]) -> Array | None:
+    """Millions of parameters of each block, shape (blocks,); None for keys of other blocks."""
+    try:
+        return np.array([parse_block(key).params / 1e6 for key in keys])
+    except BlockKeyError:
+        return None
+
+
 def shared_columns(keys: Sequence[str], latency: Array) -> Array:
     """What a unit of each shared correction adds to each block, in ms; shape (blocks, corrections).
 

@@ -29,6 +29,7 @@ def document(table: LatencyTable, path: Path, seconds: float) -> dict[str, Any]:
             "scale": about.calibration.scale,
             "intercept_ms": about.calibration.intercept_ms,
             "per_block_ms": about.calibration.per_block_ms,
+            "per_mega_weight_ms": about.calibration.per_mega_weight_ms,
             "networks": about.calibration.networks,
             "loo_mape": about.calibration.loo_mape,
         },

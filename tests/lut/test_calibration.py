@@ -3,6 +3,7 @@ import math
 import pytest
 from scipy.special import stdtrit
 
+from lut.blocks import parse_block
 from lut.calibration import Calibration, NetworkMeasurement, fit_calibration, judge, upper_margin
 from lut.errors import CalibrationError
 from lut.ranks import rank_correlation
@@ -115,3 +116,18 @@ def test_students_t_as_scipy_has_it():
         for probability in (1e-6, 0.2, 0.6, 0.95, 0.999, 1 - 1e-9):
             expected = stdtrit(degrees, probability)
             assert student_t_quantile(probability, degrees) == pytest.approx(expected, rel=1e-6)
+
+
+def test_weights_that_come_from_memory_in_a_network_are_found():
+    keys = [f"head-i8-m{8 * m}-f{8 * f}-o10-hswish@7" for m in (10, 40, 90) for f in (10, 50, 120)]
+    latency = {key: 0.1 + 0.03 * i for i, key in enumerate(keys)}
+    # measured = 1.2 · latency + 0.5 ms a million weights + 0.2
+    rows = [
+        (blocks, 0.2 + sum(1.2 * latency[b] + 0.5 * parse_block(b).params / 1e6 for b in blocks))
+        for blocks in ([keys[i % 9], keys[(3 * i + 2) % 9], *keys[: i % 4]] for i in range(14))
+    ]
+    calibration, costs = fit_calibration(latency, networks(*rows))
+    assert calibration.per_mega_weight_ms == pytest.approx(0.5, rel=1e-3)
+    assert calibration.scale == pytest.approx(1.2, rel=1e-3)
+    for key in keys:
+        assert costs[key] == pytest.approx(1.2 * latency[key] + 0.5 * parse_block(key).params / 1e6, rel=1e-2)
