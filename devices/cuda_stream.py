@@ -163,9 +163,9 @@ class CudaStream:
     def capture(self, work: Work) -> Work:
         """Record what `work` launches in a CUDA graph; the result launches it on the current stream."""
         graph = _cuda.CUDAGraph()
-        with _no_garbage_collection():
-            with _cuda.device(self._card.device), _cuda.graph(graph, pool=self._pool, stream=self._stream):
-                work()
+        on_card = _cuda.device(self._card.device)
+        with _no_garbage_collection(), on_card, _cuda.graph(graph, pool=self._pool, stream=self._stream):
+            work()
         replay: Work = graph.replay
         return replay
 
