@@ -70,8 +70,8 @@ class StopSettings:
     """
 
     relative_ci: float = 0.01
-    min_rounds: int = 6
-    max_rounds: int = 15
+    min_rounds: int = 8
+    max_rounds: int = 16
     min_time_s: float = 0.0
     max_time_s: float = math.inf
 

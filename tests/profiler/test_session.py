@@ -171,5 +171,5 @@ def test_the_state_of_the_device_is_kept_with_each_visit():
 
 
 def test_the_default_settings_ask_for_the_documented_precision():
-    assert Sampling().stop == StopSettings(relative_ci=0.01, min_rounds=6, max_rounds=15)
+    assert Sampling().stop == StopSettings(relative_ci=0.01, min_rounds=8, max_rounds=16)
     assert len(BLOCKS) == 6

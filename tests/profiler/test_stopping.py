@@ -51,7 +51,7 @@ def test_one_wild_round_does_not_spoil_many_quiet_ones():
 
 
 def test_it_is_not_finished_before_the_least_rounds_however_quiet():
-    rule = MedianRule(StopSettings(min_rounds=6))
+    rule = MedianRule(StopSettings(min_rounds=6, max_rounds=15))
     assert not feed(rule, [1.0] * 5).is_finished()
     assert feed(rule, [1.0]).is_finished()
 
