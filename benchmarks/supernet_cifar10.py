@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.report import machine, versions
 from lut.files import replacing
 from lut.table import LatencyTable
 from pnag.archive import AccuracyArchive
@@ -93,8 +93,8 @@ def describe(options: argparse.Namespace, config: TrainConfig) -> dict[str, obje
         "config": config.to_dict(),
         "val_images": options.val_images,
         "test_images": options.test_images,
-        "machine": platform.machine(),
-        "torch": torch.__version__,
+        "machine": machine(),
+        "versions": versions(("torch", "torchvision", "numpy")),
     }
 
 

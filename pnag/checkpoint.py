@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -64,17 +65,24 @@ def write_checkpoint(
         "content_sha256": state_sha256(state),
     }
     if path.suffix == ".safetensors":
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata)
+        content = save(tensors, metadata)
     elif path.suffix in (".pth", ".pt"):
-        import torch
-
-        with replacing(path) as temporary:
-            torch.save({"state_dict": tensors, "metadata": metadata}, temporary)
+        content = pickled({"state_dict": tensors, "metadata": metadata})
     else:
         raise CheckpointError(f"{path.name} has an unknown suffix; write .safetensors or .pth")
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def pickled(content: Mapping[str, Any]) -> bytes:
+    """What `torch.save` writes. In memory, since torch reports a full disk as anything but an `OSError`."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    return buffer.getvalue()
 
 
 def read_checkpoint(

@@ -130,7 +130,8 @@ def collect_archive(
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     source = {"supernet": supernet.sha256(), "data": data.identity, "recipe": dict(recipe or {})}
     kept = _kept(out, supernet.space, source, test=test)
-    journal = Journal(out, {"supernet": source["supernet"], "data": data.sha256, "test": test}, rank)
+    sizes = {"val": len(data.val), "test": len(data.test) if test else 0}
+    journal = Journal(out, {"supernet": source["supernet"], "data": data.sha256, **sizes}, rank)
     done = {**kept, **journal.read()}
     wanted = list(dict.fromkeys(supernet.space.decode(tokens)))
     missing = [architecture for architecture in wanted if str(architecture) not in done]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pnag.data_augment import Augmentation
 from pnag.errors import DataError
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class TrainConfig:
     clip_norm: float = 5.0
     ema: float = 0.999
     augmentation: Augmentation = field(default_factory=Augmentation)
-    precision: Precision = "32-true"
+    precision: Precision = "auto"
     seed: int = 0
     checkpoint_every_s: float = 60.0
     judged: int = 10

@@ -10,6 +10,7 @@ from typing import IO, Any
 import torch
 
 from lut.files import replacing
+from pnag.checkpoint import pickled
 from pnag.errors import CheckpointError
 
 
@@ -22,7 +23,7 @@ class CheckpointFile:
     def write(self, state: Mapping[str, Any]) -> None:
         """Replace the file."""
         with replacing(self._path) as temporary:
-            torch.save({"identity": self._identity, **state}, temporary)
+            temporary.write_bytes(pickled({"identity": self._identity, **state}))
 
     def read(self) -> dict[str, Any] | None:
         """The state, None if there is none. Raises `CheckpointError` if it is of another training or damaged."""

@@ -124,6 +124,22 @@ def test_refuses_a_changed_file_of_ours(tmp_path):
     assert "width 0.5" in refused(tmp_path / "net.pth", TINY_SPACE)
 
 
+@pytest.mark.parametrize("name", ["net.pth", "net.safetensors"])
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, name):
+    net = random_supernet()
+    net.save(tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(OutputError, match="No space left"):
+        net.save(tmp_path / name)
+    assert (tmp_path / name).read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_says_where_it_cannot_write(tmp_path):
     with pytest.raises(CheckpointError, match="unknown suffix"):
         random_supernet().save(tmp_path / "net.bin")
