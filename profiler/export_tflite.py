@@ -31,7 +31,7 @@ _FILE_PRECISIONS: Mapping[str, Precision] = {
     "dynamic-int8": "dynamic-int8",
     "int8": "int8",
 }
-_VERSION = 1  # raise it when the same blocks are written as another file
+_VERSION = 2  # raise it when the same blocks are written as another file
 _CONVERTERS = ("litert-torch", "litert-converter", "ai-edge-quantizer", "torch")
 
 
@@ -92,9 +92,16 @@ def _convert_float(module: nn.Module, example: Tensor, path: Path) -> None:
 
 
 def _quantise(float_path: Path, precision: Precision, calibration: Tensor, batch: int) -> bytes:
-    from ai_edge_quantizer import quantizer, recipe
+    from ai_edge_quantizer import qtyping, quantizer, recipe, recipe_manager
 
-    chosen = recipe.dynamic_wi8_afp32() if precision == "dynamic-int8" else recipe.static_wi8_ai8()
+    operation, whole_tensor = qtyping.TFLOperationName, qtyping.QuantGranularity.TENSORWISE
+    chosen = recipe.static_wi8_ai8()
+    if precision == "dynamic-int8":
+        dynamic = recipe_manager.RecipeManager()
+        dynamic.add_dynamic_config(".*", operation.ALL_SUPPORTED, num_bits=8)
+        # Runtimes up to 2.14 at least take the first channel's scale for all of a fully connected layer's.
+        dynamic.add_dynamic_config(".*", operation.FULLY_CONNECTED, num_bits=8, granularity=whole_tensor)
+        chosen = dynamic.get_quantization_recipe()
     work = quantizer.Quantizer(str(float_path), chosen)
     ranges: Any = None
     if precision == "int8":

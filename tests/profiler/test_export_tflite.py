@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from profiler.errors import ExportError
 from profiler.export_tflite import TfliteFactory
 from profiler.modules import build_block, randomise
 from profiler.parity import Precision, parity, run_file
+from tests.tflite_runtime_env import old_python, run_with_tflite_runtime
 
 BLOCK = MBConvSpec(8, 16, 5, 4, 2, "hswish", True, 14)
 HEAD = HeadSpec(8, 48, 64, 10, "hswish", 7)
@@ -112,6 +114,25 @@ def test_eight_bits_make_a_smaller_file_that_computes_about_the_same(
     assert all(buffer.offset == 0 for buffer in schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0).buffers)
     kind = open_interpreter(path).get_input_details()[0]["dtype"].__name__
     assert kind == ("int8" if precision == "int8" else "float32")
+
+
+@pytest.mark.parametrize("precision", ["float32", "dynamic-int8", "int8"])
+def test_tflite_runtime_2_14_computes_the_same_in_every_precision(
+    factory: TfliteFactory, tmp_path: Path, precision: Precision
+) -> None:
+    python = old_python()
+    path = path_of(TfliteFactory(factory.cache, 1, precision).make(HEAD.key, [HEAD]))
+    images = np.random.default_rng(4).standard_normal((1, 8, 7, 7), dtype=np.float32)
+    interpreter = open_interpreter(path)
+    entry, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    given = np.clip(images.transpose(0, 2, 3, 1) * 20, -128, 127).astype(entry["dtype"])
+    interpreter.set_tensor(entry["index"], given)
+    interpreter.invoke()
+    expected = interpreter.get_tensor(result["index"])
+    found = run_with_tflite_runtime(python, path, given, tmp_path)
+    difference = np.abs(found.astype(float) - expected.astype(float)).max()
+    # Kernels of different ages may round a value of 8 bits to its neighbour.
+    assert difference <= {"float32": 1e-4, "dynamic-int8": 0.02, "int8": 2 / 127}[precision] * np.abs(expected).max()
 
 
 def test_ranges_come_from_the_calibration_images(factory: TfliteFactory, tmp_path: Path) -> None:
