@@ -7,20 +7,18 @@ calling thread, which is pinned while it loads and measures.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module, metadata
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from devices.backend import Artefact, ArtefactFormat, DeviceInfo, DeviceState, Samples, Slice
-from devices.errors import MeasurementError, RuntimeUnavailableError, one_line
+from devices.errors import MeasurementError, one_line
 from devices.host import describe_host, host_state, pinned, resolve_cores
 from devices.inputs import random_input
+from devices.litert_runtime import find_runtime
 from devices.spec import DeviceSpec
 from devices.timing import time_calls
-
-# distribution -> module with the Interpreter, in order of preference
-_RUNTIMES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
 
 
 def open_litert(spec: DeviceSpec, *, affinity: str | None = None) -> LiteRtBackend:
@@ -30,16 +28,10 @@ def open_litert(spec: DeviceSpec, *, affinity: str | None = None) -> LiteRtBacke
     """
     wanted = affinity if affinity is not None else spec.options.get("affinity")
     cores = resolve_cores(None if wanted is None else str(wanted), spec.threads)
-    for distribution, module in _RUNTIMES.items():
-        try:
-            interpreter = import_module(module).Interpreter
-        except ImportError:
-            continue
-        version = metadata.version(distribution)
-        return LiteRtBackend(
-            interpreter, distribution, version, threads=spec.threads, precision=spec.precision, cores=cores
-        )
-    raise RuntimeUnavailableError(f"no LiteRT for device {spec.name}; pip install ai-edge-litert")
+    name, module = find_runtime()
+    return LiteRtBackend(
+        module.Interpreter, name, version(name), threads=spec.threads, precision=spec.precision, cores=cores
+    )
 
 
 class LiteRtBackend:

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import pytest
 
-from devices import Artefact
+from devices import Artefact, Slice, load_spec, open_backend
 from devices.fake import FakeBackend, FakeSettings
 from profiler.errors import ProfilerError
+from profiler.session import Sampling
+from profiler.stopping import StopSettings
 from profiler.verify import measure_files
 
 
@@ -38,3 +42,14 @@ def test_two_files_of_one_name_are_refused():
 
 def test_nothing_to_measure_is_nothing():
     assert measure_files(FakeBackend(), []) == []
+
+
+def test_real_files_are_measured_on_this_machine():
+    pytest.importorskip("ai_edge_litert")
+    data = Path(__file__).parents[1] / "devices" / "data"
+    artefacts = [Artefact(name, "tflite", (), data / f"{name}.tflite") for name in ("conv8", "conv16")]
+    how = Slice(min_time_s=0.001, min_runs=5)
+    quick = Sampling(network=how, reference=how, warm_up_s=0.0, max_wait_s=0.0, stop=StopSettings(1.0, 2, 2))
+    measured = measure_files(open_backend(load_spec("cpu_tflite")), artefacts, sampling=quick)
+    assert [(m.unit, m.failure, len(m.visits)) for m in measured] == [("conv8", "", 2), ("conv16", "", 2)]
+    assert all(m.median_ms > 0 for m in measured)
