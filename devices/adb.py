@@ -128,15 +128,15 @@ class AdbSession:
         )
 
     def _note_boot(self) -> None:
-        """Tell a reboot from a broken cable, and let a booting phone finish."""
+        """Tell a reboot from a broken cable, and let a phone that booted anew finish that."""
         started = self.clock()
         while True:
             boot, _, ready = self.shell(_BOOT).output.rstrip("\n").rpartition("\n")
-            if ready.strip() == "1" or self.clock() - started > self.patience.resume_s:
+            same = not self._boot or boot.strip() == self._boot
+            if same or ready.strip() == "1" or self.clock() - started > self.patience.resume_s:
                 break
             self.sleep(1.0)
-        if self._boot and boot.strip() != self._boot:
-            self.boots += 1
+        self.boots += not same
         self._boot = boot.strip()
 
     def resume(self) -> None:

@@ -99,11 +99,15 @@ def _start_script(root: str, folder: str, command: str, note: str) -> str:
 
 
 def _poll_script(folder: str) -> str:
-    """`done STATUS` and the output, `running`, or `gone`. Whether it lives is asked before whether it ended."""
+    """`done STATUS` and the output, `running`, or `gone`. Whether it lives is asked before whether it ended.
+
+    While it runs, the question costs the phone no process but the shell.
+    """
     home = shlex.quote(folder)
     return (
-        f'p=$(cat {home}/pid 2>/dev/null); a=gone; [ -n "$p" ] && kill -0 $p 2>/dev/null && a=running\n'
-        f"if [ -f {home}/rc ]; then echo done $(cat {home}/rc); tail -c {_TAIL_BYTES} {home}/out; "
+        f"p=; {{ read p <{home}/pid; }} 2>/dev/null\n"
+        'a=gone; [ -n "$p" ] && kill -0 $p 2>/dev/null && a=running\n'
+        f"if [ -f {home}/rc ]; then read r <{home}/rc; echo done $r; tail -c {_TAIL_BYTES} {home}/out; "
         f"echo; echo __note:$(cat {home}/note); else echo $a; fi"
     )
 

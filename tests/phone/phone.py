@@ -178,6 +178,10 @@ class FakePhone:
         for connection in list(self.connections):
             connection.cut()
 
+    def come_back(self) -> None:
+        """Let clients in again."""
+        self._turn_away = 0
+
     def forget(self, connection: Connection) -> None:
         with contextlib.suppress(ValueError):
             self.connections.remove(connection)

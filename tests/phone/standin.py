@@ -7,11 +7,8 @@ a file of `fake_model` that says how long it takes, and nothing is waited for. S
 that little: it starts for each run.
 """
 
-import array
 import json
 import os
-import random
-import socket
 import sys
 import time
 
@@ -76,17 +73,18 @@ def parse_flags(arguments, lacks, say):
 
 
 class Simulated:
-    """A model that says its latency. The noise is a few parts in a thousand and starts from a fixed seed."""
+    """A model that says its latency. The noise is a few parts in a thousand."""
 
     def __init__(self, flags, heat):
         with open(flags["graph"], "rb") as file:
             self._us = json.loads(file.readline())["latency_us"] * heat
-        self._random = random.Random(os.getpid())
+        self._state = os.getpid() * 7919
         self.now_s = 0.0
 
     def invoke(self):
         self.now_s += self._us / 1e6
-        return max(1, round(self._us * self._random.gauss(1.0, 0.004)))
+        self._state = (self._state * 1103515245 + 12345) % (1 << 31)
+        return max(1, round(self._us * (1.0 + 0.012 * (self._state / (1 << 31) - 0.5))))
 
 
 class Measured:
@@ -177,6 +175,9 @@ def benchmark(tool, arguments, engine):
 
 def ask_zygote(path, tool, arguments):
     """Have the model run by the process that has TensorFlow Lite loaded; it writes to our own output."""
+    import array
+    import socket
+
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         request = json.dumps([tool, *arguments]).encode()

@@ -1,0 +1,271 @@
+"""Whole sessions on phones that only say how long things take: complete tables, whatever happens meanwhile."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import profiler.cli
+from devices import Artefact, Slice, load_spec
+from devices.adb import Patience
+from devices.adb_keys import load_signer
+from devices.android import open_android
+from devices.errors import ConnectionLostError
+from lut.table import LatencyTable
+from pnag.space import load_space
+from profiler.console import run_app
+from profiler.journal import Journal
+from profiler.plan import block_units
+from profiler.session import Sampling, Session, SessionResult
+from profiler.stopping import StopSettings
+from tests.phone import FakePhone, fake_tool
+from tests.phone.models import PhoneModels, latency_us
+from tests.phone.time import FakeTime
+
+SPEC = """name = "phone"
+title = "phone"
+backend = "android"
+[match]
+soc = "msm8996pro"
+[sampling]
+block_s = 0.01
+network_s = 0.01
+reference_s = 0.01
+warm_up_s = 0.01
+min_rounds = 1
+max_rounds = 1
+segment_s = 3.0
+"""
+SPACE = load_space("ofa-mbv3-w1.2", resolution=32, classes=10)
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    load_signer(home)
+    return home
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+
+
+@pytest.fixture
+def phone(tmp_path: Path) -> Iterator[FakePhone]:
+    with FakePhone(tmp_path / "phone") as phone:
+        yield phone
+
+
+@pytest.fixture
+def profile(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `pnag-profile` on the phones given; gives exit status, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(profiler.cli, "open_factory", lambda *_, **__: PhoneModels(tmp_path / "models"))
+    (tmp_path / "phone.toml").write_text(SPEC)
+    tool = fake_tool(tmp_path / "benchmark_model")
+
+    def profile(phones: list[FakePhone], *options: str) -> tuple[int, str, str]:
+        words = ["--device", "phone.toml", "--resolution", "32", "--classes", "10", "--benchmark-model", str(tool)]
+        for phone in phones:
+            words += ["--adb", phone.address]
+        monkeypatch.setattr(sys, "argv", ["pnag-profile", *words, *options])
+        with pytest.raises(SystemExit) as ended:
+            run_app(profiler.cli.app, "pnag-profile")
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return profile
+
+
+@pytest.fixture
+def few_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Profile four blocks and no network, where what matters is something else."""
+    monkeypatch.setattr(profiler.cli, "block_units", lambda specs: block_units(sorted(specs, key=str)[:4]))
+    monkeypatch.setattr(profiler.cli, "sample_units", lambda *_: ())
+
+
+class Bench:
+    """Sessions over some blocks on one phone, on a clock that moves only when somebody sleeps."""
+
+    def __init__(self, phone: FakePhone, folder: Path, home: Path) -> None:
+        self.phone, self.folder, self.home = phone, folder, home
+        self.units = block_units(SPACE.blocks()[3:60:12])
+        self.time = FakeTime()
+
+    def run(self, *, silence_s: float = 10.0, rounds: int = 2) -> SessionResult:
+        patience = Patience(allow_s=5.0, silence_s=silence_s, resume_s=60.0, attempts=4)
+        backend = open_android(
+            load_spec("snapdragon821"),
+            adb=self.phone.address,
+            benchmark_model=fake_tool(self.folder / "benchmark_model"),
+            home=self.home,
+            patience=patience,
+            announce=lambda _: None,
+            clock=self.time.clock,
+            sleep=self.time.sleep,
+        )
+        models = PhoneModels(self.folder / "models")
+        artefacts = {unit.name: models.make(unit.name, unit.specs) for unit in self.units}
+        quick = Slice(min_time_s=0.01)
+        sampling = Sampling(
+            quick, quick, quick, warm_up_s=0.0, segment_s=0.05, max_wait_s=60.0, stop=StopSettings(1.0, rounds, rounds)
+        )
+        try:
+            with Journal(self.folder / "journal", "phone") as journal:
+                session = Session(
+                    backend,
+                    self.units,
+                    artefacts.__getitem__,
+                    self.units[2].name,
+                    sampling=sampling,
+                    journal=journal,
+                    clock=self.time.clock,
+                    sleep=self.time.sleep,
+                )
+                return session.run()
+        finally:
+            backend.close()
+
+    def check(self, result: SessionResult, within: float = 0.02) -> None:
+        """Every block is there, with the time that the phone takes for it."""
+        assert result.complete
+        for unit in self.units:
+            measured = result.measurements[unit.name]
+            assert not measured.failure
+            assert measured.median_ms * 1000 == pytest.approx(latency_us(unit.specs), rel=within)
+        assert self.phone.processes() == []
+
+
+@pytest.fixture
+def bench(phone: FakePhone, tmp_path: Path, home: Path) -> Bench:
+    return Bench(phone, tmp_path, home)
+
+
+def test_all_blocks_of_the_space_are_profiled_by_the_command(phone: FakePhone, profile: Run, tmp_path: Path) -> None:
+    status, out, _ = profile([phone], "--calibrate", "8", "--holdout", "4", "--json")
+    document = json.loads(out)
+    assert (status, document["blocks"], document["failed"]) == (0, 93, [])
+    assert document["fidelity"]["mape"] < 0.025
+    assert document["fidelity"]["worst"] < 0.07
+    table = LatencyTable.load(tmp_path / "lut/phone.parquet")
+    for spec in SPACE.blocks():
+        assert table.blocks[spec.key].latency_ms * 1000 == pytest.approx(latency_us([spec]), rel=0.03)
+    assert table.metadata.device["soc"] == "MSM8996pro"
+    assert len(table.metadata.runtime["binary_sha256"]) == 64
+    state = json.loads(table.blocks[SPACE.stem.key].round_states[0])
+    assert (state["temperature_c"], state["clock_mhz"], state["battery_percent"]) == (28.0, 2342.4, 84)
+    assert phone.processes() == []
+
+
+@pytest.mark.usefixtures("few_blocks")
+def test_two_phones_have_a_table_each(profile: Run, tmp_path: Path) -> None:
+    with FakePhone(tmp_path / "one") as one, FakePhone(tmp_path / "two") as two:
+        two.set_heat(1.0)
+        status, out, _ = profile([one, two], "--json")
+        names = [f"phone-127.0.0.1-{phone.address.split(':')[1]}.parquet" for phone in (one, two)]
+    assert status == 0
+    assert [Path(document["table"]).name for document in json.loads(out)["tables"]] == names
+    assert [len(LatencyTable.load(tmp_path / "lut" / name).blocks) for name in names] == [4, 4]
+
+
+@pytest.mark.usefixtures("few_blocks")
+def test_one_phone_that_fails_does_not_stop_the_other(profile: Run, tmp_path: Path) -> None:
+    with FakePhone(tmp_path / "one") as one, FakePhone(tmp_path / "two") as two:
+        two.faults.order("full", service="--graph")
+        two.files.set_free_bytes(1 << 20)
+        two.set_tool(lacks="use_xnnpack")
+        status, out, err = profile([one, two])
+    assert status == 3
+    assert out.count("4 measured") == 1
+    assert "does not know --use_xnnpack" in err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("few_blocks")
+@pytest.mark.parametrize(
+    ("trouble", "says"),
+    [
+        (lambda phone: setattr(phone.faults, "tls", True), "adb tcpip 5555"),
+        (lambda phone: phone.files.set_free_bytes(0), "free some storage"),
+        (lambda phone: phone.stop(), "nothing listens there"),
+        (lambda phone: phone.files.write("/properties", "[a]: [b]"), "is it an Android phone"),
+    ],
+)
+def test_what_cannot_be_helped_is_one_line(
+    phone: FakePhone, profile: Run, trouble: Callable[[FakePhone], None], says: str
+) -> None:
+    trouble(phone)
+    status, out, err = profile([phone])
+    assert (status, out) == (3, "")
+    assert says in err.splitlines()[-1]
+
+
+def test_the_command_lists_phones_at_addresses(phone: FakePhone, profile: Run) -> None:
+    status, out, _ = profile([phone], "--list-devices")
+    assert status == 0
+    assert f"--adb {phone.address}: Fake Loopback 821 (MSM8996pro)" in out
+
+
+@pytest.mark.parametrize("kind", ["drop", "vanish", "reboot", "garbage", "kill_tool"])
+def test_a_session_survives(bench: Bench, kind: str) -> None:
+    bench.phone.faults.order(kind, messages=150)
+    result = bench.run()
+    assert bench.phone.faults.struck == [kind]
+    bench.check(result)
+
+
+def test_a_session_survives_silence(bench: Bench) -> None:
+    bench.phone.faults.order("silence", messages=150)
+    bench.check(bench.run(silence_s=2.0))
+    assert bench.phone.faults.struck == ["silence"]
+
+
+def test_a_session_that_lost_its_phone_goes_on_where_it_was(bench: Bench) -> None:
+    bench.phone.faults.order("vanish", service="--graph", nth=14, attempts=-1)
+    with pytest.raises(ConnectionLostError, match="to go on"):
+        bench.run()
+    before = (bench.folder / "journal").read_text().count('"unit"')
+    bench.phone.come_back()
+    result = bench.run()
+    bench.check(result)
+    assert before > 0
+    assert result.quality["resumed_visits"] == before
+
+
+def test_throttling_is_noticed_waited_out_and_measured_again(bench: Bench) -> None:
+    bench.phone.faults.order("throttle", service="--graph", nth=8, readings=6)
+    result = bench.run()
+    bench.check(result)
+    assert result.quality["waited_s"] > 0
+    assert result.quality["repeated_segments"] >= 1
+    assert result.quality["throttled_share"] == 0
+
+
+def test_throttling_without_end_is_said_of_every_visit(bench: Bench) -> None:
+    bench.phone.faults.order("throttle", service="--graph", nth=8, readings=10_000)
+    result = bench.run()
+    assert result.quality["waited_s"] >= 60
+    assert result.quality["throttled_share"] > 0
+
+
+def test_real_models_run_in_the_tools_place(tmp_path: Path, home: Path) -> None:
+    data = Path(__file__).parents[1] / "devices/data"
+    with FakePhone(tmp_path / "phone", real=True) as phone:
+        backend = open_android(
+            load_spec("snapdragon821"),
+            adb=phone.address,
+            benchmark_model=fake_tool(tmp_path / "tool"),
+            home=home,
+            announce=lambda _: None,
+        )
+        for name, side in (("conv8", 8), ("conv16", 16)):
+            program = backend.load(Artefact(name, "tflite", (1, side, side, 3), data / f"{name}.tflite"))
+            samples = program.measure(Slice(min_time_s=0.02))
+            assert 0 < samples.times_ms[0] < 50
+            assert samples.runs >= 3
+        backend.close()
+        assert phone.processes() == []
