@@ -28,7 +28,13 @@ FACTORIES: Mapping[str, str] = {
     "specs": "profiler.artefacts:specs_factory",
 }
 
+# format -> "module:function" that fills the cache with many files at once, by several processes.
+CONVERTERS: Mapping[str, str] = {"tflite": "profiler.convert_blocks:convert_blocks"}
+
 _DEFAULT_LIMIT_BYTES = 4 << 30
+
+# Specs by name, and who is told each name as it is dealt with; returns the reasons of those that failed.
+Ahead = Callable[[Mapping[str, Sequence[BlockSpec]], Callable[[str], None]], dict[str, str]]
 
 
 class ArtefactFactory(Protocol):
@@ -45,6 +51,16 @@ def open_factory(format: ArtefactFormat, cache: ArtefactCache, batch: int, **opt
         raise ExportError(f"no factory makes artefacts of format '{format}'; known are {', '.join(FACTORIES)}")
     module, _, function = target.partition(":")
     return cast(ArtefactFactory, getattr(import_module(module), function)(cache, batch, **options))
+
+
+def ahead_of(format: ArtefactFormat, factory: ArtefactFactory) -> Ahead | None:
+    """How to fill the factory's cache in advance; None where making one file after the other is quick enough."""
+    target = CONVERTERS.get(format)
+    if target is None or not hasattr(factory, "is_cached"):
+        return None
+    module, _, function = target.partition(":")
+    convert = getattr(import_module(module), function)
+    return lambda wanted, on_done: cast(dict[str, str], convert(wanted, factory, on_done=on_done))
 
 
 def input_shape(specs: Sequence[BlockSpec], batch: int) -> tuple[int, int, int, int]:

@@ -19,7 +19,7 @@ from devices.registry import attached
 from lut.errors import OutputError
 from lut.table import LatencyTable
 from pnag.space import SearchSpace, load_space
-from profiler.artefacts import ArtefactCache, open_factory
+from profiler.artefacts import ArtefactCache, ahead_of, open_factory
 from profiler.cli_networks import sample_units
 from profiler.cli_targets import Target, run_each, targets
 from profiler.console import DebugOption, JsonOption, Progress, new_app, print_json, print_text, run_app, say
@@ -147,7 +147,7 @@ def _prepare(backend: Backend, job: Job, spec: DeviceSpec, cache: Path | None, m
     options = {"precision": spec.precision} if backend.artefact_format == "tflite" else {}
     factory = open_factory(backend.artefact_format, ArtefactCache(cache), job.batch, **options)
     with Progress("exporting", len(job.units)) as progress:
-        return prepare(job.units, factory, progress, max_s=max_s)
+        return prepare(job.units, factory, progress, max_s=max_s, ahead=ahead_of(backend.artefact_format, factory))
 
 
 Run = tuple[Target, Backend, Job]

@@ -14,7 +14,7 @@ from typing import Any
 from devices.backend import Artefact, Backend
 from lut.entry import Entry
 from lut.table import LatencyTable, TableMetadata
-from profiler.artefacts import ArtefactFactory
+from profiler.artefacts import Ahead, ArtefactFactory
 from profiler.errors import ExportError
 from profiler.journal import Journal, fingerprint
 from profiler.plan import Unit, reference_unit
@@ -71,22 +71,31 @@ def prepare(
     watcher: Watcher | None = None,
     *,
     max_s: float = math.inf,
+    ahead: Ahead | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Prepared:
-    """Make every artefact, blocks first; networks are left out once their share of `max_s` is used up."""
+    """Make every artefact, blocks first; networks are left out once their share of `max_s` is used up.
+
+    `ahead` puts many files into the factory's cache at once: all of them where there is time without limit,
+    else the blocks'.
+    """
     artefacts: dict[str, Artefact] = {}
-    failures: dict[str, str] = {}
     left_out: set[str] = set()
     started_s = clock()
+    wanted = {unit.name: unit.specs for unit in units if unit.role == "block" or math.isinf(max_s)} if ahead else {}
+    tell = watcher.advance if watcher is not None else None
+    failures = ahead(wanted, lambda _: tell(1, "converting") if tell else None) if ahead else {}
     for unit in sorted(units, key=lambda unit: unit.role != "block"):
         if unit.role != "block" and clock() - started_s > _EXPORT_SHARE * max_s:
             left_out.add(unit.name)
+            continue
+        if unit.name in failures:
             continue
         try:
             artefacts[unit.name] = factory.make(unit.name, unit.specs)
         except ExportError as error:
             failures[unit.name] = str(error)
-        if watcher is not None:
+        if watcher is not None and unit.name not in wanted:
             watcher.advance(1, unit.role)
     return Prepared(artefacts, failures, frozenset(left_out), clock() - started_s)
 

@@ -128,3 +128,25 @@ def test_the_summary_names_failures_and_quality(tmp_path):
 
 def test_the_summary_without_networks_says_how_to_judge(tmp_path):
     assert "--holdout 20" in summary(run(tmp_path, job(BLOCKS)), tmp_path / "x.parquet", 1.0)
+
+
+def test_files_made_in_advance_are_not_made_again_and_their_failures_kept():
+    units = job(UNITS).units
+    blocks = [unit.name for unit in units if unit.role == "block"]
+    watcher = Watcher()
+
+    def ahead(wanted, on_done):
+        for name in wanted:
+            on_done(name)
+        return {blocks[0]: "no such operator"}
+
+    prepared = prepare(units, SpecsFactory(1), watcher, ahead=ahead)
+    assert prepared.failures == {blocks[0]: "no such operator"}
+    assert blocks[0] not in prepared.artefacts
+    assert watcher.done == len(units)
+
+
+def test_with_little_time_only_blocks_are_made_in_advance():
+    units, asked = job(UNITS).units, []
+    prepare(units, SpecsFactory(1), max_s=60.0, ahead=lambda wanted, _: asked.extend(wanted) or {})
+    assert asked == [unit.name for unit in units if unit.role == "block"]
