@@ -84,5 +84,7 @@ class ElasticBlock(nn.Module):
         if spare:
             weights[_DEPTHWISE] = weights[_DEPTHWISE][:, :, spare:-spare, spare:-spare]
         module, _ = self._smaller(replace(spec, kernel=spec.kernel - 2 * spare))
-        out: Tensor = functional_call(module.train(self.training), weights, (x,))
+        if module.training != self.training:
+            module.train(self.training)
+        out: Tensor = functional_call(module, weights, (x,), tie_weights=False)
         return out
