@@ -27,7 +27,7 @@ from pnag.space import SearchSpace, Tokens
 Array = NDArray[np.float64]
 
 
-def made_up_costs(space: SearchSpace, seed: int = 0, *, roughness: float = 0.12) -> CostModel:
+def made_up_costs(space: SearchSpace, seed: int = 0, *, roughness: float = 0.12, constant_ms: float = 8.0) -> CostModel:
     """Costs in ms that behave as measured ones: point-wise and depthwise work at their own rates, and noise."""
     rng = np.random.default_rng(seed)
 
@@ -46,7 +46,7 @@ def made_up_costs(space: SearchSpace, seed: int = 0, *, roughness: float = 0.12)
             for u in range(space.units)
         ]
     )  # fmt: skip
-    return CostModel(space, 8.0, layer_ms)
+    return CostModel(space, constant_ms, layer_ms)
 
 
 @dataclass(frozen=True)

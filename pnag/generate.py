@@ -13,6 +13,7 @@ import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,7 +45,8 @@ _HEADER = "header"
 class Candidate:
     """A generated network and what is known of it, times in ms, accuracies as fractions.
 
-    `cost_ms` is c(a), `limit_ms` the highest cost that the budget allows at that confidence. `score` is the
+    `cost_ms` is c(a); `margin` is how far above it a network may measure at that confidence, relative, and
+    `limit_ms` = budget / (1 + margin) the highest cost that the budget allows. `score` is the
     evaluator's, `accuracy` the predicted one (measured, for methods that only pick among measured networks)
     and `accuracy_error` the predictor's root mean square error on architectures it had not seen.
     """
@@ -57,11 +59,7 @@ class Candidate:
     budget_ms: float
     limit_ms: float
     confidence: float
-
-    @property
-    def margin(self) -> float:
-        """How far above its predicted cost the network may measure and still keep the budget, relative."""
-        return self.budget_ms / self.limit_ms - 1
+    margin: float
 
     @property
     def share_used(self) -> float:
@@ -90,10 +88,10 @@ class Generator:
         """The search space."""
         return self.costs.space
 
-    @property
+    @cached_property
     def range_ms(self) -> tuple[float, float]:
         """Predicted cost of the cheapest and of the dearest network."""
-        return self.costs.range_ms
+        return float(self.costs(cheapest_tokens(self.costs))[0]), self.costs.range_ms[1]
 
     @property
     def accuracy_error(self) -> float:
@@ -124,6 +122,8 @@ class Generator:
     ) -> list[Candidate]:
         """One network for each budget, the same as `generate` would give one by one."""
         margin = self.margin(confidence)
+        if not len(budgets_ms):
+            return []
         limits = np.array([self._limit(budget, margin, confidence) for budget in budgets_ms])
         tokens, costs = self._search(limits, candidates, seed)
         scores = self.evaluator(tokens, costs, limits)
@@ -138,6 +138,7 @@ class Generator:
                 budget_ms=float(budgets_ms[row]),
                 limit_ms=float(limits[row]),
                 confidence=confidence,
+                margin=margin,
             )
             for row, architecture in enumerate(self.space.decode(tokens))
         ]
@@ -151,7 +152,7 @@ class Generator:
         return self.proposer.sample(np.full(n, budget), uniforms)
 
     def _limit(self, budget_ms: float, margin: float, confidence: float) -> float:
-        """The highest cost a network may have under a budget; raises if no network has, or all have."""
+        """The highest cost c with c · (1 + margin) ≤ budget; raises where no network has so little, or all have."""
         budget = check_budget(budget_ms)
         low, high = (bound * (1 + margin) for bound in self.range_ms)
         if not low <= budget <= high:
@@ -162,7 +163,7 @@ class Generator:
                 f"{confidence:g}; choose from {shown}"
             )
         limit = max(budget / (1 + margin), self.range_ms[0])
-        while limit * (1 + margin) > budget and limit > self.range_ms[0]:
+        while limit * (1 + margin) > budget:  # by rounding, once or twice; the cheapest network itself passes
             limit = math.nextafter(limit, 0.0)
         return limit
 

@@ -46,22 +46,26 @@ class PolicySettings:
     learns from, 0 for policy gradient alone; they need an evaluator that can be refined under.
     `caution` and `headroom`: rewards count a network as too dear from so much below the budget on, and an
     example answers budgets so much above its own (fractions), so that samples at the edge keep the budget.
+    `penalty`: what missing the budget costs beside the lost comparisons. `sharpen`: the trained logits are
+    multiplied by this, so that samples stray less from what was learnt.
     """
 
     k: int = 10
     between: bool = True
-    steps: int = 240
-    group: int = 16
+    steps: int = 160
+    group: int = 12
     width: int = 24
     hidden: int = 64
     rate: float = 6e-3
-    entropy: float = 0.02
+    entropy: float = 0.01
     entropy_end: float = 0.0
-    examples: int = 192
+    examples: int = 96
     search_every: int = 6
     example_weight: float = 1.0
-    caution: float = 0.004
-    headroom: float = 0.01
+    penalty: float = 2.0
+    caution: float = 0.006
+    headroom: float = 0.012
+    sharpen: float = 1.5
 
 
 def train_policy(
@@ -89,7 +93,7 @@ def train_policy(
     for step in range(settings.steps):
         done = step / settings.steps
         for group in optimiser.param_groups:
-            group["lr"] = settings.rate * min(1.0, (step + 1) / 10) * (0.5 + 0.5 * np.cos(np.pi * done))
+            group["lr"] = settings.rate * min(1.0, (step + 1) / 10) * (0.55 + 0.45 * np.cos(np.pi * done))
         budgets = _step_budgets(anchors, costs, settings, rng)
         tokens, advantage = _experience(network.policy(), costs, evaluator, budgets, settings, rng=rng)
         if memory is not None and step % settings.search_every == 0:
@@ -98,7 +102,7 @@ def train_policy(
         entropy_weight = settings.entropy + (settings.entropy_end - settings.entropy) * done
         loss = _loss(
             network, (tokens, np.repeat(budgets, settings.group)), advantage, examples,
-            entropy=entropy_weight, example=settings.example_weight * (1 - done),
+            entropy=entropy_weight, example=settings.example_weight * (1 - done) ** 2,
         )  # fmt: skip
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -106,7 +110,7 @@ def train_policy(
         optimiser.step()
         if report is not None:
             report((step + 1) / settings.steps)
-    return network.policy()
+    return network.policy(sharpen=settings.sharpen)
 
 
 def _span(anchors: Array, costs: CostModel) -> tuple[float, float]:
@@ -138,8 +142,11 @@ def _experience(
     cost = costs(tokens)
     tightened = np.maximum(repeated * (1 - settings.caution), costs.range_ms[0])
     scores = evaluator(tokens, cost, tightened).reshape(len(budgets), settings.group)
-    wins = np.sign(scores[:, :, None] - scores[:, None, :]).sum(axis=2) / max(1, settings.group - 1)
-    return tokens, wins.reshape(-1)
+    wins = np.sign(scores[:, :, None] - scores[:, None, :]).sum(axis=2)
+    fines = settings.penalty * (cost > tightened).reshape(scores.shape)
+    # Against the mean of the others, (n · x - Σx) / (n - 1); the wins already are.
+    fines = settings.group * fines - fines.sum(axis=1, keepdims=True)
+    return tokens, ((wins - fines) / max(1, settings.group - 1)).reshape(-1)
 
 
 def _loss(
@@ -223,8 +230,8 @@ class PolicyNetwork:
         flat = [self._w_input, self._w_hidden, self._bias, torch.zeros_like(self._bias)]
         return torch.lstm(inputs, (zero, zero), flat, True, 1, 0.0, True, False, False)[0]
 
-    def policy(self) -> Policy:
-        """The network as it is now, for numpy; a copy."""
+    def policy(self, *, sharpen: float = 1.0) -> Policy:
+        """The network as it is now, for numpy; a copy, with its logits multiplied by `sharpen`."""
         width = self._vectors.shape[1]
         w_input = self._w_input.detach().numpy().T
         weights = PolicyWeights(
@@ -234,7 +241,7 @@ class PolicyNetwork:
             w_budget=w_input[width:].copy(),
             w_hidden=self._w_hidden.detach().numpy().T.copy(),
             bias=self._bias.detach().numpy().copy(),
-            heads=self._heads.detach().numpy().copy(),
-            head_bias=self._head_bias.detach().numpy().copy(),
+            heads=self._heads.detach().numpy() * np.float32(sharpen),
+            head_bias=self._head_bias.detach().numpy() * np.float32(sharpen),
         )
         return Policy(self._space, self._anchors, weights)

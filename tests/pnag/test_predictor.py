@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from pnag.errors import ArchiveError
+from pnag.predictor import AccuracyPredictor, LayerCodes
+from pnag.predictor_fit import FeatureMap, _solve_dual, _solve_primal, fit_predictor, rank_correlation
+from pnag.space import load_space
+from tests.pnag.learning_cases import TINY, all_tokens, archive, full_costs, tiny_costs, truth
+
+SPACE = load_space()
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return fit_predictor(SPACE, *archive(full_costs(), 500))
+
+
+@pytest.mark.parametrize("space", [SPACE, TINY], ids=["full", "tiny"])
+def test_codes_and_tokens_are_two_writings_of_the_same(space):
+    tokens = space.sample(200, np.random.default_rng(0))
+    codec = LayerCodes(space)
+    codes = codec.of(tokens)
+    assert codes.min() == 0
+    assert codes.max() == codec.codes - 1
+    np.testing.assert_array_equal(codec.tokens(codes), tokens)
+
+
+def test_a_code_names_expand_ratio_and_kernel():
+    architecture = SPACE.extremes()[1]  # kernel 7, expand 6: the last choices of both
+    codes = LayerCodes(SPACE).of(SPACE.encode([architecture]))
+    assert (codes == 9).all()
+
+
+def test_changes_are_the_differences_of_predictions(predictor):
+    codec = LayerCodes(SPACE)
+    tokens = SPACE.sample(5, np.random.default_rng(1))
+    codes = codec.of(tokens)
+    changes = predictor.changes(codes)
+    before = predictor(tokens)
+    for layer in (0, 5, 12):
+        for code in (1, 4, 9):
+            changed = codes.copy()
+            changed[:, layer] = np.where(codes[:, layer] > 0, code, 0)
+            expected = predictor(codec.tokens(changed)) - before
+            present = codes[:, layer] > 0
+            np.testing.assert_allclose(changes[present, layer, code], expected[present], atol=2e-6)
+
+
+def test_the_quadratic_form_says_what_the_features_say():
+    features = FeatureMap(TINY)
+    tokens = all_tokens()
+    weights = np.random.default_rng(2).normal(size=len(features.groups))
+    main, pairs = features.quadratic_form(weights)
+    predictor = AccuracyPredictor(TINY, 0.5, main.astype(np.float32), pairs.astype(np.float32), 0.0, 1.0, 0.0)
+    np.testing.assert_allclose(predictor(tokens), 0.5 + features(tokens) @ weights, atol=1e-4)
+
+
+def test_both_ways_to_solve_give_the_same_weights_and_leave_one_out_errors():
+    features = FeatureMap(TINY)
+    tokens, y = archive(tiny_costs(), 120)
+    x, y = features(tokens), (y - y.mean()) / y.std()
+    prior = np.full(x.shape[1], 0.05)
+    for got, expected in zip(_solve_dual(x, y, prior, 0.1), _solve_primal(x, y, prior, 0.1), strict=True):
+        np.testing.assert_allclose(got, expected, atol=2e-3)
+
+
+def test_leave_one_out_errors_are_those_of_leaving_one_out():
+    features = FeatureMap(TINY)
+    tokens, y = archive(tiny_costs(), 40)
+    x, y = features(tokens), (y - y.mean()) / y.std()
+    prior = np.full(x.shape[1], 0.05)
+    _, _, residual = _solve_dual(x, y, prior, 0.1)
+    for left_out in (0, 17, 39):
+        rest = np.arange(40) != left_out
+        weights, offset, _ = _solve_dual(x[rest], y[rest], prior, 0.1)
+        assert residual[left_out] == pytest.approx(y[left_out] - x[left_out] @ weights - offset, abs=1e-4)
+
+
+def test_the_stated_error_is_the_error_on_architectures_never_seen(predictor):
+    unseen, measured = archive(full_costs(), 1500, seed=99)
+    error = np.sqrt(np.mean((predictor(unseen) - measured) ** 2))
+    assert predictor.error == pytest.approx(error, rel=0.12)
+    assert rank_correlation(predictor(unseen), measured) == pytest.approx(predictor.rank_correlation, abs=0.04)
+
+
+def test_prediction_is_nearer_the_truth_than_one_measurement_is(predictor):
+    tokens = SPACE.sample(1000, np.random.default_rng(5))
+    known = truth(full_costs())
+    assert np.sqrt(np.mean((predictor(tokens) - known.accuracy(tokens)) ** 2)) < known.noise
+
+
+def test_arrays_bring_the_predictor_back(predictor):
+    again = AccuracyPredictor.from_arrays(SPACE, predictor.arrays())
+    tokens = SPACE.sample(10, np.random.default_rng(1))
+    np.testing.assert_array_equal(again(tokens), predictor(tokens))
+    assert again.error == predictor.error
+    with pytest.raises(ValueError, match="does not fit"):
+        AccuracyPredictor.from_arrays(TINY, predictor.arrays())
+
+
+def test_constant_accuracies_predict_that_constant():
+    tokens = SPACE.sample(30, np.random.default_rng(1))
+    predictor = fit_predictor(SPACE, tokens, np.full(30, 0.7))
+    np.testing.assert_allclose(predictor(tokens), 0.7, atol=1e-6)
+    assert np.isnan(predictor.rank_correlation)
+
+
+def test_too_few_accuracies_are_refused():
+    with pytest.raises(ArchiveError, match="7 accuracies are too few"):
+        fit_predictor(SPACE, SPACE.sample(7, np.random.default_rng(0)), np.linspace(0.6, 0.7, 7))
