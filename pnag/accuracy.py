@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pnag.architecture import Architecture
-from pnag.data import ImageData, Shard, Split, SplitName
+from pnag.data_split import ImageData, Shard, Split, SplitName
 from pnag.supernet import Supernet
 from profiler.modules import Network
 

@@ -15,7 +15,7 @@ from lut.errors import OutputError
 from pnag.accuracy import accuracy, calibrated_subnet, calibration_batches
 from pnag.architecture import Architecture
 from pnag.archive import AccuracyArchive
-from pnag.data import ImageData
+from pnag.data_split import ImageData
 from pnag.errors import ArchiveError
 from pnag.space import SearchSpace, Tokens
 from pnag.supernet import Supernet

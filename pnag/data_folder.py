@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from pnag.data import Batch, ImageData, Normalisation, Shard, Split, batch_indices
 from pnag.data_augment import Augmentation, normalise
 from pnag.data_sources import hold_out, require_learnable, val_size
+from pnag.data_split import Batch, ImageData, Normalisation, Shard, Split, batch_indices
 from pnag.errors import DataError
 
 if TYPE_CHECKING:

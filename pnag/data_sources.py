@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.data import ImageData, Normalisation, TensorSplit, hash_arrays
+from pnag.data_split import ImageData, Normalisation, TensorSplit, hash_arrays
 from pnag.errors import DataError
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pnag.accuracy import calibrated_subnet, calibration_batches, evaluate
 from pnag.architecture import Architecture
-from pnag.data import ImageData, Shard
+from pnag.data_split import ImageData, Shard
 from pnag.errors import DataError
 from pnag.space import SearchSpace
 from pnag.supernet import Supernet

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pnag.data import ImageData
 from pnag.data_sources import assemble
+from pnag.data_split import ImageData
 from pnag.space import SearchSpace
 from pnag.supernet import Supernet
 from pnag.training_config import TrainConfig
