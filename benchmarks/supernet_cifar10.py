@@ -33,6 +33,8 @@ from pnag.training_config import TrainConfig, preset
 from pnag.training_files import read_curve
 from profiler.console import Progress, say
 
+CALIBRATION_IMAGES = 512
+
 
 def main() -> None:
     """Train, evaluate, write."""
@@ -51,7 +53,14 @@ def main() -> None:
     judged = shortened(data, options.val_images, options.test_images)
     with Progress("evaluating architectures", len(tokens)) as progress:
         archive = collect_archive(
-            supernet, judged, tokens, options.out / "archive.parquet", test=True, recipe=recipe, progress=progress
+            supernet,
+            judged,
+            tokens,
+            options.out / "archive.parquet",
+            test=True,
+            calibration_images=CALIBRATION_IMAGES,
+            recipe=recipe,
+            progress=progress,
         )
     plot(options.out, archive, space)
     say(f"{len(archive)} architectures, accuracy {archive.accuracy.min():.3f} to {archive.accuracy.max():.3f}")

@@ -14,9 +14,9 @@ from pnag.data_split import ImageData, Shard, Split, SplitName
 from pnag.supernet import Supernet
 from profiler.modules import Network
 
-CALIBRATION_IMAGES = 256
+CALIBRATION_IMAGES = 1024
 _CALIBRATION_SEED = 0
-_BATCH = 250
+_BATCH = 300
 
 
 def calibration_batches(data: ImageData, images: int = CALIBRATION_IMAGES, size: int = 128) -> list[Tensor]:

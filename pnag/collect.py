@@ -22,6 +22,7 @@ from pnag.supernet import Supernet
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
+    from torch import Tensor
 
 
 class Progress(Protocol):
@@ -115,20 +116,26 @@ def collect_archive(
     out: str | Path,
     *,
     test: bool = False,
+    calibration_images: int = 256,
     recipe: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     fabric: Fabric | None = None,
 ) -> AccuracyArchive:
     """Evaluate the architectures of `tokens` (n, length) and write them to the archive `out`; returns it.
 
-    Accuracies are of the validation split and, with `test`, of the test split in a column of their own. What
-    an archive at `out` of the same supernet and data holds is kept and not evaluated again; a killed
-    collection goes on where it was. With a fabric of several devices each evaluates its share.
-    Raises `ArchiveError` if `out` is of another supernet or data.
+    Accuracies are of the validation split and, with `test`, of the test split in a column of their own. Batch-norm
+    is re-estimated on `calibration_images` training images. What an archive at `out` of the same supernet and
+    data holds is kept and not evaluated again; a killed collection goes on where it was. With a fabric of several
+    devices each evaluates its share. Raises `ArchiveError` if `out` is of another supernet or data.
     """
     out = Path(out)
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
-    source = {"supernet": supernet.sha256(), "data": data.identity, "recipe": dict(recipe or {})}
+    source = {
+        "supernet": supernet.sha256(),
+        "data": data.identity,
+        "calibration_images": calibration_images,
+        "recipe": dict(recipe or {}),
+    }
     kept = _kept(out, supernet.space, source, test=test)
     sizes = {"val": len(data.val), "test": len(data.test) if test else 0}
     journal = Journal(out, {"supernet": source["supernet"], "data": data.sha256, **sizes}, rank)
@@ -140,7 +147,8 @@ def collect_archive(
         supernet, data = supernet.to(fabric.device), data.to(fabric.device)
     if progress is not None:
         progress.advance(len(wanted) - len(missing))
-    _evaluate_all(supernet, data, missing[rank::world], journal, test=test, steps=world, progress=progress)
+    batches = calibration_batches(data, calibration_images)
+    _evaluate_all(supernet, data, missing[rank::world], batches, journal, test=test, steps=world, progress=progress)
     if fabric is not None:
         fabric.barrier()
     done.update(journal.read())
@@ -158,13 +166,13 @@ def _evaluate_all(
     supernet: Supernet,
     data: ImageData,
     architectures: Sequence[Architecture],
+    batches: Sequence[Tensor],
     journal: Journal,
     *,
     test: bool,
     steps: int,
     progress: Progress | None,
 ) -> None:
-    batches = calibration_batches(data)
     try:
         for architecture in architectures:
             network = calibrated_subnet(supernet, architecture, batches)

@@ -35,6 +35,8 @@ SUPERNET = "supernet.safetensors"
 CHECKPOINT = "checkpoint.pth"
 CURVE = "curve.jsonl"
 
+_JUDGING_IMAGES = 256
+
 
 class Progress(Protocol):
     """What training reports to: `profiler.console.Progress` of a total of 100 is one."""
@@ -101,6 +103,7 @@ class _Training:
         )
         self.optimizer = _optimizer(self.net, config)
         self._step_optimizer: Any = fabric.setup_optimizers(self.optimizer)
+        self.judging = calibration_batches(self.data, _JUDGING_IMAGES)
         self.step, self.core_s = 0, 0.0
         self.total_steps = max(1, round(config.epochs * data.train.steps_per_epoch(config.batch)))
         identity = {"space": space.to_dict(), "data": data.identity, "config": config.to_dict()}
@@ -156,12 +159,14 @@ class _Training:
             if progress is not None:
                 progress.advance(100 * (done - before), note)
 
-    def _networks(self) -> tuple[bool, list[Architecture]]:
-        """Whether this step trains the largest network, and the others it trains."""
+    def _networks(self) -> list[Architecture]:
+        """What this step trains: the largest network first, if it is among them."""
         rng = np.random.default_rng([self.config.seed, self.step])
-        smallest, _ = self.space.extremes()
         others = self.space.decode(self.space.sample(self.config.random_networks, rng))
-        return self.step % self.config.largest_every == 0, [*others, smallest]
+        smallest, largest = self.space.extremes()
+        if self.config.alternate:
+            return [*others, smallest] if self.step % 2 else [largest, *others]
+        return [largest, *others, smallest]
 
     def _train_step(self, images: Tensor, labels: Tensor, done: float) -> list[Tensor]:
         """One optimiser step over a sandwich of networks; their losses, the largest network's first."""
@@ -170,16 +175,15 @@ class _Training:
             group["lr"] = config.learning_rate * _schedule(done, config.warm_up)
         self.net.train()
         self.optimizer.zero_grad(set_to_none=True)
-        largest, others = self._networks()
         soft: Tensor | None = None
         losses: list[Tensor] = []
-        for architecture in ([self.net.largest] if largest else []) + others:
+        for architecture in self._networks():
             with fabric.autocast():
                 logits = self.net(images, architecture)
                 loss = self._loss(logits.float(), labels, soft)
             fabric.backward(loss)
             losses.append(loss.detach())
-            if largest and soft is None:
+            if architecture == self.net.largest:
                 soft = logits.detach().float().softmax(1)
         self._average_gradients()
         fabric.clip_gradients(self.net, self._step_optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
@@ -228,7 +232,7 @@ class _Training:
         note = f"loss {row['losses'][0]:.3f}"
         if judge:
             for name, architecture in zip(("smallest", "largest"), self.space.extremes(), strict=True):
-                row[f"val_{name}"] = round(evaluate(self.average, architecture, self.data, "val"), 4)
+                row[f"val_{name}"] = round(evaluate(self.average, architecture, self.data, batches=self.judging), 4)
             note += f", validation accuracy {100 * row['val_smallest']:.1f} to {100 * row['val_largest']:.1f} %"
         if self.fabric.is_global_zero:
             self.curve.write(row)

@@ -17,8 +17,9 @@ class TrainConfig:
     """Settings of supernet training.
 
     Training lasts `epochs`, or `core_minutes` of this process's CPU time where that is given (time in which the
-    process is stopped or waits for a core does not count). Each step trains the largest network every
-    `largest_every` steps, the smallest, and `random_networks` more; `batch` counts the images of all devices.
+    process is stopped or waits for a core does not count). Each step trains the largest network, the smallest and
+    `random_networks` more, or with `alternate` the largest and the smallest by turns, which suits few cores;
+    `batch` counts the images of all devices.
     `distill` is the weight of the largest network's soft labels against the true ones for the others.
     `warm_up` is a share of the training; after it the learning rate follows a cosine to 0.
     """
@@ -31,7 +32,7 @@ class TrainConfig:
     weight_decay: float = 3e-5
     warm_up: float = 0.05
     random_networks: int = 2
-    largest_every: int = 1
+    alternate: bool = False
     distill: float = 1.0
     label_smoothing: float = 0.1
     clip_norm: float = 5.0
@@ -43,7 +44,7 @@ class TrainConfig:
     judged: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "learning_rate", "largest_every", "clip_norm"):
+        for name in ("epochs", "batch", "learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise DataError(f"training with {name} {getattr(self, name)}; it must be above 0")
         for name in ("warm_up", "distill", "label_smoothing", "ema"):
@@ -56,13 +57,14 @@ class TrainConfig:
 
 
 _DIGITS = TrainConfig(
-    epochs=24,
+    epochs=18,
     batch=64,
     optimizer="adamw",
     learning_rate=3e-3,
     weight_decay=0.02,
     warm_up=0.1,
-    random_networks=1,
+    random_networks=2,
+    alternate=True,
     label_smoothing=0.05,
     ema=0.98,
     augmentation=Augmentation(shift=0.07, rotate_deg=8, scale=0.08),
@@ -70,12 +72,12 @@ _DIGITS = TrainConfig(
 )
 _SMALL_IMAGES = TrainConfig(
     epochs=60,
-    batch=128,
+    batch=96,
     optimizer="adamw",
     learning_rate=2.5e-3,
     weight_decay=0.05,
-    random_networks=1,
-    largest_every=2,
+    random_networks=2,
+    alternate=True,
     label_smoothing=0.05,
     ema=0.998,
     augmentation=Augmentation(shift=0.125, flip=True),

@@ -100,7 +100,7 @@ def test_refuses_a_damaged_checkpoint(tmp_path):
 
 
 def test_core_minutes_end_a_training(tmp_path):
-    config = replace(TINY_CONFIG, epochs=10_000, core_minutes=0.5 / 60, largest_every=2, distill=0.5)
+    config = replace(TINY_CONFIG, epochs=10_000, core_minutes=0.5 / 60, alternate=True, distill=0.5)
     train_supernet(TINY_SPACE, DATA, config, tmp_path)
     last = read_curve(tmp_path / CURVE)[-1]
     assert last["core_s"] >= 0.5
