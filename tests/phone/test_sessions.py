@@ -9,18 +9,16 @@ import pytest
 
 import profiler.cli
 from devices import Artefact, Slice, load_spec
-from devices.adb import Patience
 from devices.adb_keys import load_signer
 from devices.android import open_android
 from devices.errors import ConnectionLostError
 from lut.table import LatencyTable
-from pnag.space import load_space
+from profiler import measure_networks
 from profiler.console import run_app
-from profiler.journal import Journal
+from profiler.modules import Network, build_network
 from profiler.plan import block_units
-from profiler.session import Sampling, Session, SessionResult
-from profiler.stopping import StopSettings
-from tests.phone import FakePhone, fake_tool
+from tests.phone import FakePhone, fake_model, fake_tool
+from tests.phone.bench import SPACE, Bench
 from tests.phone.models import PhoneModels, latency_us
 from tests.phone.time import FakeTime
 
@@ -38,7 +36,6 @@ min_rounds = 1
 max_rounds = 1
 segment_s = 3.0
 """
-SPACE = load_space("ofa-mbv3-w1.2", resolution=32, classes=10)
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -87,58 +84,6 @@ def few_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Profile four blocks and no network, where what matters is something else."""
     monkeypatch.setattr(profiler.cli, "block_units", lambda specs: block_units(sorted(specs, key=str)[:4]))
     monkeypatch.setattr(profiler.cli, "sample_units", lambda *_: ())
-
-
-class Bench:
-    """Sessions over some blocks on one phone, on a clock that moves only when somebody sleeps."""
-
-    def __init__(self, phone: FakePhone, folder: Path, home: Path) -> None:
-        self.phone, self.folder, self.home = phone, folder, home
-        self.units = block_units(SPACE.blocks()[3:60:12])
-        self.time = FakeTime()
-
-    def run(self, *, silence_s: float = 10.0, rounds: int = 2) -> SessionResult:
-        patience = Patience(allow_s=5.0, silence_s=silence_s, resume_s=60.0, attempts=4)
-        backend = open_android(
-            load_spec("snapdragon821"),
-            adb=self.phone.address,
-            benchmark_model=fake_tool(self.folder / "benchmark_model"),
-            home=self.home,
-            patience=patience,
-            announce=lambda _: None,
-            clock=self.time.clock,
-            sleep=self.time.sleep,
-        )
-        models = PhoneModels(self.folder / "models")
-        artefacts = {unit.name: models.make(unit.name, unit.specs) for unit in self.units}
-        quick = Slice(min_time_s=0.01)
-        sampling = Sampling(
-            quick, quick, quick, warm_up_s=0.0, segment_s=0.05, max_wait_s=60.0, stop=StopSettings(1.0, rounds, rounds)
-        )
-        try:
-            with Journal(self.folder / "journal", "phone") as journal:
-                session = Session(
-                    backend,
-                    self.units,
-                    artefacts.__getitem__,
-                    self.units[2].name,
-                    sampling=sampling,
-                    journal=journal,
-                    clock=self.time.clock,
-                    sleep=self.time.sleep,
-                )
-                return session.run()
-        finally:
-            backend.close()
-
-    def check(self, result: SessionResult, within: float = 0.02) -> None:
-        """Every block is there, with the time that the phone takes for it."""
-        assert result.complete
-        for unit in self.units:
-            measured = result.measurements[unit.name]
-            assert not measured.failure
-            assert measured.median_ms * 1000 == pytest.approx(latency_us(unit.specs), rel=within)
-        assert self.phone.processes() == []
 
 
 @pytest.fixture
@@ -250,6 +195,30 @@ def test_throttling_without_end_is_said_of_every_visit(bench: Bench) -> None:
     result = bench.run()
     assert result.quality["waited_s"] >= 60
     assert result.quality["throttled_share"] > 0
+
+
+def test_networks_are_verified_on_the_phone(
+    phone: FakePhone, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The conversion is another's affair: here the files only say what they take."""
+
+    def export(network: Network, _: object, path: Path) -> None:
+        fake_model(path, latency_us(network.specs))
+
+    monkeypatch.setattr(measure_networks, "export_tflite", export)
+    time, smallest = FakeTime(), SPACE.decompose(SPACE.extremes()[0])
+    (measured,), found = measure_networks.measure_networks(
+        "snapdragon821",
+        {"a": build_network(smallest)},
+        tell=lambda _: None,
+        adb=phone.address,
+        benchmark_model=fake_tool(tmp_path / "tool"),
+        home=home,
+        clock=time.clock,
+        sleep=time.sleep,
+    )
+    assert found.model == "Fake Loopback 821 (MSM8996pro)"
+    assert measured.median_ms * 1000 == pytest.approx(latency_us(smallest), rel=0.02)
 
 
 def test_real_models_run_in_the_tools_place(tmp_path: Path, home: Path) -> None:

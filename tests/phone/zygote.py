@@ -43,6 +43,7 @@ def _run(client: socket.socket) -> None:
     for number, stream in enumerate(streams, start=1):
         os.dup2(stream, number)
     threading.Thread(target=_end_with, args=(client,), daemon=True).start()
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # pinned, as on the phone; to what core this computer has
     status = 1
     try:
         tool, *arguments = json.loads(request)
