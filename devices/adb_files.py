@@ -57,11 +57,11 @@ class PhoneFiles:
         path = shlex.quote(folder)
         free = free_bytes(self._session.check(f"mkdir -p {path} && df -k {path}"))
         if free is not None and free < needed_bytes:
-            raise self._full(folder, needed_bytes, f"{free / 1e6:.1f} MB of")
+            raise self._full(folder, needed_bytes, f"{_size(free)} of")
 
     def _full(self, folder: str, needed_bytes: int, left: str) -> StorageFullError:
         return StorageFullError(
-            f"the phone at {self._session.address} has {left} room left in {folder} and {needed_bytes / 1e6:.1f} MB "
+            f"the phone at {self._session.address} has {left} room left in {folder}, and {_size(needed_bytes)} "
             "are needed; free some storage and run the same command to go on"
         )
 
@@ -126,6 +126,10 @@ def free_bytes(df: str) -> int | None:
         if len(words) >= 4 and words[-1].startswith("/") and words[-3].isdecimal():
             return int(words[-3]) * 1024
     return None
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{count / 1e3:.0f} kB"
 
 
 def _words(error: Exception) -> str:

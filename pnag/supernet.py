@@ -50,6 +50,8 @@ class Supernet(nn.Module):
             elif isinstance(layer, nn.Linear):
                 layer.weight.normal_(0, 0.01, generator=generator)
                 layer.bias.zero_()
+            elif isinstance(layer, ElasticBlock) and layer.spec.residual:
+                layer.conv.get_submodule("point_linear.bn").get_parameter("weight").zero_()
 
     def _layers(self, architecture: Architecture) -> list[tuple[ElasticBlock, MBConvSpec]]:
         """The blocks that an architecture uses, each with the spec it is used as."""

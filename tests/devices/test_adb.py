@@ -278,7 +278,7 @@ class TestFiles:
         local = tmp_path / "m"
         local.write_bytes(bytes(5_000_000))
         phone.files.set_free_bytes(1_000_000)
-        with pytest.raises(StorageFullError, match=r"1\.0 MB of room left in .*/pnag and 5\.0 MB are needed"):
+        with pytest.raises(StorageFullError, match=r"1\.0 MB of room left in .*/pnag, and 5\.0 MB are needed"):
             PhoneFiles(session).push(local, f"{ROOT}/m")
 
     def test_storage_that_fills_up_in_mid_push_is_said(

@@ -27,8 +27,8 @@ class Bench:
         self.units = block_units(SPACE.blocks()[3:60:12])
         self.time = FakeTime()
 
-    def run(self, *, silence_s: float = 10.0, rounds: int = 2) -> SessionResult:
-        patience = Patience(allow_s=5.0, silence_s=silence_s, resume_s=60.0, attempts=4)
+    def run(self, *, silence_s: float = 10.0, allow_s: float = 5.0, rounds: int = 2) -> SessionResult:
+        patience = Patience(allow_s=allow_s, silence_s=silence_s, resume_s=60.0, attempts=4)
         backend = open_android(
             load_spec("snapdragon821"),
             adb=self.phone.address,

@@ -1,0 +1,164 @@
+"""`pnag-generate`: answer budgets with networks that keep them; export and measure them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pnag.budget import parse_budget
+from pnag.run import RUNS, Run
+from profiler.console import DebugOption, JsonOption, Progress, new_app, print_json, print_text, run_app, say
+
+if TYPE_CHECKING:
+    from pnag.deliver import Delivered
+    from pnag.generate import Candidate
+    from profiler.measurement import Measurement
+
+app = new_app()
+
+
+# Unknown options are taken as budgets, so that `-5ms` is refused as the budget that it is.
+@app.command(context_settings={"ignore_unknown_options": True})
+def generate(
+    *,
+    budgets: Annotated[list[str], typer.Argument(metavar="BUDGET...", help="Such as 140ms, 0.14s or 140 (ms).")],
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="A run of pnag-train; the one trained last unless given.")
+    ] = None,
+    export: Annotated[
+        list[Path] | None, typer.Option(help="Write the network: .tflite, .onnx, .pt2 or .json. May be repeated.")
+    ] = None,
+    candidates: Annotated[int, typer.Option(min=1, help="Architectures the generator proposes for a budget.")] = 64,
+    confidence: Annotated[
+        float, typer.Option(help="With what probability the measured latency is to keep the budget.")
+    ] = 0.95,
+    verify: Annotated[str | None, typer.Option(help="Measure the networks on this device.")] = None,
+    adb: Annotated[str | None, typer.Option(help="The phone to measure on, at HOST:PORT.")] = None,
+    serial: Annotated[str | None, typer.Option(help="The phone to measure on, on USB, by its serial.")] = None,
+    benchmark_model: Annotated[Path | None, typer.Option(help="The benchmark_model file for the phone.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the proposals.")] = 0,
+    allow_mismatch: Annotated[
+        bool, typer.Option("--allow-mismatch", help="Measure though the hardware is not the one named.")
+    ] = False,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """The most accurate network that keeps each budget, at once."""
+    from pnag.generate import Generator
+
+    budgets_ms = [parse_budget(text) for text in budgets]
+    targets = list(export or ())
+    if targets or verify:
+        _check_targets(targets)
+    directory = from_ if from_ is not None else Run.latest(RUNS).directory
+    generator = Generator.load(directory)
+    found = generator.generate_many(budgets_ms, candidates=candidates, confidence=confidence, seed=seed)
+    rows = [_row(candidate) for candidate in found]
+    if targets or verify:
+        delivered = _deliver(directory, found, targets, rows, debug=debug)
+        if verify:
+            reach = {"adb": adb, "serial": serial, "benchmark_model": benchmark_model}
+            given = {name: value for name, value in reach.items() if value is not None}
+            _verify(verify, delivered, rows, allow_mismatch=allow_mismatch, **given)
+    if json:
+        print_json({"run": str(directory), "confidence": confidence, "networks": rows})
+    else:
+        print_text("\n\n".join(_text(row) for row in rows))
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "budget_ms": candidate.budget_ms,
+        "architecture": str(candidate.architecture),
+        "cost_ms": candidate.cost_ms,
+        "limit_ms": candidate.limit_ms,
+        "accuracy": candidate.accuracy,
+        "accuracy_error": candidate.accuracy_error,
+        "score": candidate.score,
+        "exports": [],
+    }
+
+
+def _check_targets(targets: Sequence[Path]) -> None:
+    """Say at once, not after seconds of work, that a file's suffix names no format."""
+    from pnag.export import check_target
+
+    for target in targets:
+        check_target(target)
+
+
+def _deliver(
+    directory: Path, found: Sequence[Candidate], targets: Sequence[Path], rows: list[dict[str, Any]], *, debug: bool
+) -> list[Delivered]:
+    from pnag.deliver import Workshop, target_for
+
+    workshop = Workshop(Run.load(directory), say)
+    delivered = []
+    with Progress("exporting", len(found) * max(1, len(targets))) as progress:
+        for candidate, row in zip(found, rows, strict=True):
+            made = workshop.build(candidate)
+            delivered.append(made)
+            row["trained"] = made.trained
+            row["test_accuracy"] = made.test_accuracy
+            row["file_accuracy"] = {}
+            for target in targets:
+                path = target_for(target, candidate.budget_ms, several=len(found) > 1)
+                report = workshop.export(made, path, debug=debug)
+                row["exports"].append(report.to_json())
+                row["file_accuracy"][report.format] = workshop.file_accuracy(path)
+                progress.advance(1, path.name)
+    return delivered
+
+
+def _verify(
+    device: str, delivered: Sequence[Delivered], rows: list[dict[str, Any]], *, allow_mismatch: bool, **options: Any
+) -> None:
+    """Measure on the device of that name; `options` say how to reach it."""
+    from profiler.measure_networks import measure_networks
+
+    networks = {str(index): made.network for index, made in enumerate(delivered)}
+    with Progress("measuring", 1) as progress:
+        measured, found = measure_networks(
+            device, networks, allow_mismatch=allow_mismatch, watcher=progress, tell=say, **options
+        )
+    for row, measurement in zip(rows, measured, strict=True):
+        row.update(_measured(measurement, row["budget_ms"]), device=found.model)
+
+
+def _measured(measurement: Measurement, budget_ms: float) -> dict[str, Any]:
+    if measurement.failure:
+        return {"measured_ms": None, "kept": None, "failure": measurement.failure}
+    latency_ms = measurement.median_ms
+    return {"measured_ms": latency_ms, "kept": latency_ms <= budget_ms}
+
+
+def _text(row: dict[str, Any]) -> str:
+    """What a person wants to know of one network, line by line."""
+    margin = f", at most {row['limit_ms']:.4g} ms predicted" if row["limit_ms"] < row["budget_ms"] else ""
+    lines = [
+        f"budget {row['budget_ms']:g} ms{margin}",
+        f"  {row['architecture']}",
+        f"  predicted  {row['cost_ms']:.4g} ms ({row['cost_ms'] / row['budget_ms']:.1%} of the budget)",
+    ]
+    if row.get("measured_ms") is not None:
+        verdict = "kept" if row["kept"] else "NOT KEPT"
+        share = row["measured_ms"] / row["budget_ms"]
+        lines.append(f"  measured   {row['measured_ms']:.4g} ms ({share:.1%}, budget {verdict}) on {row['device']}")
+    elif row.get("failure"):
+        lines.append(f"  not measured: {row['failure']}")
+    lines.append(f"  accuracy   {row['accuracy']:.2%} predicted, typical error {row['accuracy_error']:.2%}")
+    if row.get("test_accuracy") is not None:
+        lines.append(f"  accuracy   {row['test_accuracy']:.2%} on the test split")
+    for report in row["exports"]:
+        difference = report["relative_difference"]
+        parity = "" if difference is None else f", differs from torch by {difference:.1e}"
+        lines.append(f"  wrote      {report['path']} ({report['bytes'] / 1e6:.1f} MB{parity})")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command's entry."""
+    run_app(app, "pnag-generate")

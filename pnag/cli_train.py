@@ -1,0 +1,104 @@
+"""`pnag-train`: learn from a latency table and accuracies; leaves a run that pnag-generate answers from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pnag.run import RUNS
+from profiler.console import DebugOption, JsonOption, Progress, new_app, print_json, print_text, run_app, say
+
+if TYPE_CHECKING:
+    from pnag.pipeline import Trained
+
+app = new_app()
+
+
+@app.command()
+def train(
+    *,
+    lut: Annotated[Path, typer.Option(help="The latency table of the device to ship to.")],
+    data: Annotated[
+        str | None, typer.Option(help="digits, cifar10, imagefolder:DIR or parquet:DIR: images to learn accuracies on.")
+    ] = None,
+    supernet: Annotated[
+        Path | None, typer.Option(help="A checkpoint to evaluate on --data: once-for-all's or ours.")
+    ] = None,
+    accuracy: Annotated[
+        Path | None, typer.Option(help="Accuracies known already: parquet or CSV with architecture,accuracy.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME of the table unless given.")] = None,
+    method: Annotated[str, typer.Option(help="How to learn; a wrong name lists the known ones.")] = "pnag",
+    architectures: Annotated[int, typer.Option(min=20, help="Architectures whose accuracy is evaluated.")] = 500,
+    rounds: Annotated[int, typer.Option(min=0, help="Rounds in which the generator proposes what to evaluate.")] = 0,
+    resolution: Annotated[
+        int | None, typer.Option(min=32, help="Side of the training images; the table's where it is small, else 32.")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Of the supernet; the data set's preset unless given.")] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with what is there.")] = False,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Train evaluator and generator for a latency table; an interrupted training goes on where it was."""
+    from pnag.pipeline import TrainRequest, train_run
+
+    request = TrainRequest(
+        table=lut,
+        out=out if out is not None else RUNS / lut.stem,
+        data=data,
+        supernet=supernet,
+        accuracy=accuracy,
+        method=method,
+        seed=seed,
+        architectures=architectures,
+        rounds=rounds,
+        resolution=resolution,
+        epochs=epochs,
+        fresh=fresh,
+    )
+    trained = train_run(request, tell=say, progress=Progress)
+    if json:
+        print_json(_document(trained))
+    else:
+        print_text(_text(trained))
+
+
+def _document(trained: Trained) -> dict[str, Any]:
+    generator, archive, run = trained.generator, trained.archive, trained.run
+    return {
+        "run": str(run.directory),
+        "table_sha256": trained.table.content_sha256,
+        "method": run.asked["method"],
+        "range_ms": list(generator.range_ms),
+        "architectures": len(archive.accuracy),
+        "accuracy_range": [float(archive.accuracy.min()), float(archive.accuracy.max())],
+        "accuracy_error": generator.accuracy_error,
+        "rank_correlation": generator.evaluator.predictor.rank_correlation,
+        "stages": run.stages,
+    }
+
+
+def _text(trained: Trained) -> str:
+    document = _document(trained)
+    low, high = document["range_ms"]
+    worst, best = document["accuracy_range"]
+    seconds = ", ".join(f"{name} {record['seconds']:.0f} s" for name, record in document["stages"].items())
+    return "\n".join(
+        (
+            f"run {document['run']}, method {document['method']}",
+            f"  budgets    {low:.4g} to {high:.4g} ms",
+            f"  learnt of  {document['architectures']} architectures, accuracy {worst:.2%} to {best:.2%}",
+            f"  predictor  typical error {document['accuracy_error']:.2%}, "
+            f"rank correlation {document['rank_correlation']:.3f} on architectures held out",
+            f"  time       {seconds}",
+            f"now: pnag-generate {(low + high) / 2:.3g}ms --from {document['run']}",
+        )
+    )
+
+
+def main() -> None:
+    """The command's entry."""
+    run_app(app, "pnag-train")

@@ -1,0 +1,245 @@
+"""pnag-train and pnag-generate from a table and an archive to files, and everything that may be typed wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lut.table import LatencyTable
+from pnag import cli_generate, cli_train
+from pnag.architecture import Architecture
+from pnag.archive import AccuracyArchive
+from pnag.export_metadata import read_metadata
+from pnag.run import GENERATOR
+from pnag.sampling import sample_spread
+from pnag.space import load_space
+from tests.pnag.commands import Ended, Run, runner
+from tests.tables import made_up_table
+
+SPACE = load_space("ofa-mbv3-w0.25", resolution=32, classes=10)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("table") / "abacus.parquet"
+    made_up_table(SPACE).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def archive(table: Path) -> Path:
+    """Accuracies that grow with cost, with a bit of noise."""
+    rng = np.random.default_rng(0)
+    costs = SPACE.cost_model(LatencyTable.load(table))
+    tokens = sample_spread(SPACE, 150, costs, rng)
+    low, high = costs.range_ms
+    accuracy = 0.7 + 0.1 * np.sqrt((costs(tokens) - low) / (high - low)) + rng.normal(0, 0.001, len(tokens))
+    path = table.with_name("archive.csv")
+    AccuracyArchive(SPACE, tokens, accuracy).save(path)
+    return path
+
+
+@pytest.fixture
+def train(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    return runner(cli_train.main, capsys, monkeypatch)
+
+
+@pytest.fixture
+def generate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    return runner(cli_generate.main, capsys, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def run(table: Path, archive: Path) -> Path:
+    """A finished run."""
+    from pnag.pipeline import TrainRequest, train_run
+    from profiler.console import Progress
+
+    out = table.with_name("run")
+    train_run(TrainRequest(table=table, out=out, accuracy=archive), tell=lambda _: None, progress=Progress)
+    return out
+
+
+def test_training_again_finds_everything_done(train: Run, table: Path, archive: Path, run: Path) -> None:
+    before = (run / GENERATOR).read_bytes()
+    ended = train("--lut", table, "--accuracy", archive, "--out", run, "--json")
+    assert ended.code == 0
+    assert (run / GENERATOR).read_bytes() == before
+    document = ended.document
+    assert document["table_sha256"] == LatencyTable.load(table).content_sha256
+    assert document["architectures"] == 150
+    assert 0 < document["accuracy_error"] < 0.01
+    assert (run / "networks.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_other_settings_in_the_same_folder_are_refused(train: Run, table: Path, archive: Path, run: Path) -> None:
+    ended = train("--lut", table, "--accuracy", archive, "--out", run, "--seed", 5)
+    assert ended.code == 2
+    assert ended.says("seed", "5", "--fresh")
+
+
+def test_a_budget_is_kept_with_the_margin_of_the_confidence(generate: Run, table: Path, run: Path) -> None:
+    costs = LatencyTable.load(table)
+    low, high = SPACE.cost_model(costs).range_ms
+    budget = low + 0.4 * (high - low)
+    ended = generate(f"{budget}ms", "--from", run, "--json")
+    assert ended.code == 0
+    (network,) = ended.document["networks"]
+    cost = costs.cost_ms(SPACE.decompose(Architecture.parse(network["architecture"])))
+    assert network["cost_ms"] == pytest.approx(cost)
+    assert cost * (1 + costs.upper_margin(0.95)) <= budget
+    assert cost >= 0.9 * budget
+
+
+def test_a_person_is_told_budget_architecture_and_accuracy(generate: Run, run: Path) -> None:
+    ended = generate("3.2", "--from", run)
+    assert ended.code == 0
+    assert "budget 3.2 ms" in ended.out
+    assert "predicted" in ended.out
+    assert "accuracy" in ended.out
+
+
+def test_without_a_supernet_files_have_untrained_weights_and_say_so(generate: Run, run: Path, tmp_path: Path) -> None:
+    ended = generate(
+        "4", "4.5", "--from", run, "--export", tmp_path / "net.onnx", "--export", tmp_path / "net.json", "--json"
+    )
+    assert ended.code == 0
+    assert "untrained" in ended.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "net-3.4ms.json", "net-3.4ms.onnx", "net-3.2ms.json", "net-3.2ms.onnx",
+    ]  # fmt: skip
+    network = ended.document["networks"][0]
+    assert network["test_accuracy"] is None
+    assert network["exports"][0]["relative_difference"] <= 1e-4
+    about = read_metadata(tmp_path / "net-3.2ms.onnx")
+    assert about["weights"] == "untrained"
+    assert about["architecture"] == network["architecture"]
+    assert set(about["sha256"]) == {"table", "archive", "generator"}
+
+
+def test_a_network_is_measured_on_this_machine(generate: Run, run: Path) -> None:
+    ended = generate("3.2", "--from", run, "--verify", "cpu", "--json")
+    assert ended.code == 0
+    (network,) = ended.document["networks"]
+    assert network["measured_ms"] > 0
+    assert network["kept"] == (network["measured_ms"] <= 3.2)
+
+
+@pytest.mark.parametrize(
+    ("budget", "code", "words"),
+    [
+        ("0", 2, ["0"]),
+        ("-5ms", 2, ["-5ms"]),
+        ("abc", 2, ["abc"]),
+        ("nan", 2, ["nan"]),
+        ("0.001ms", 4, ["0.001", "below the cheapest", " to "]),
+        ("1000s", 4, ["above the dearest", " to "]),
+    ],
+)
+def test_a_budget_that_cannot_be_is_one_line(
+    generate: Run, run: Path, budget: str, code: int, words: list[str]
+) -> None:
+    ended = generate(budget, "--from", run)
+    assert ended.code == code
+    assert ended.out == ""
+    assert len(ended.err.strip().splitlines()) == 1
+    assert ended.says(*words)
+
+
+def test_an_empty_run_is_one_line(generate: Run, tmp_path: Path) -> None:
+    ended = generate("3.2", "--from", tmp_path)
+    assert ended.code == 2
+    assert ended.says(str(tmp_path), "pnag-train")
+
+
+def test_no_run_at_all_is_one_line(generate: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = generate("3.2")
+    assert ended.code == 2
+    assert ended.says("no run", "pnag-train")
+
+
+def test_an_unknown_suffix_is_told_before_any_work(generate: Run, run: Path, tmp_path: Path) -> None:
+    ended = generate("3.2", "--from", run, "--export", tmp_path / "net.caffe")
+    assert ended.code == 2
+    assert ended.says("net.caffe", ".tflite")
+
+
+def test_an_unwritable_output_is_one_line_and_leaves_nothing(generate: Run, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = generate("3.2", "--from", run, "--export", tmp_path / "file" / "net.json")
+    assert ended.code == 2
+    assert ended.says("cannot write", "net.json")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    generate: Run, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    ended = generate("3.2", "--from", run, "--export", tmp_path / "net.json")
+    assert ended.code == 2
+    assert ended.says("No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_device_lists_the_known_ones(generate: Run, run: Path) -> None:
+    ended = generate("3.2", "--from", run, "--verify", "abacus")
+    assert ended.code == 2
+    assert ended.says("abacus", "cpu")
+
+
+def test_other_hardware_is_refused_by_name(generate: Run, run: Path) -> None:
+    ended = generate("3.2", "--from", run, "--verify", "cpu_i5")
+    if "i5-7400" in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+        pytest.skip("this is the CPU that the spec names")
+    assert ended.code == 3
+    assert ended.says("i5-7400", "--allow-mismatch")
+
+
+def refuses(ended: Ended, *words: str) -> bool:
+    return ended.code == 2 and ended.says(*words)
+
+
+def test_training_refuses_what_cannot_be_learnt_from(train: Run, table: Path, archive: Path, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "run")
+    assert refuses(train("--lut", table, *out), "--data", "--accuracy")
+    assert refuses(train("--lut", table, "--accuracy", archive, "--data", "digits", *out), "--accuracy")
+    assert refuses(train("--lut", table, "--supernet", archive, *out), "--data")
+    assert refuses(train("--lut", table, "--accuracy", tmp_path / "none.csv", *out), "none.csv")
+    assert refuses(
+        train("--lut", tmp_path / "none.parquet", "--accuracy", archive, *out), "none.parquet", "pnag-profile"
+    )
+    assert refuses(train("--lut", table, "--accuracy", archive, "--method", "magic", *out), "magic", "pnag")
+    assert refuses(train("--lut", table, "--data", "letters", *out), "letters", "digits")
+
+
+def test_a_damaged_table_is_one_line(train: Run, table: Path, archive: Path, tmp_path: Path) -> None:
+    content = table.read_bytes()
+    for name, damaged in (("cut", content[: len(content) // 2]), ("text", b"block,latency_ms\n")):
+        (tmp_path / name).write_bytes(damaged)
+        assert refuses(
+            train("--lut", tmp_path / name, "--accuracy", archive, "--out", tmp_path / "run"), name, "damaged"
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_archive_of_another_space_is_refused(train: Run, table: Path, tmp_path: Path) -> None:
+    other = load_space("ofa-mbv3-w1.0", resolution=32, classes=10)
+    tokens = other.sample(30, np.random.default_rng(0))
+    AccuracyArchive(other, tokens, np.full(30, 0.5)).save(tmp_path / "other.parquet")
+    ended = train("--lut", table, "--accuracy", tmp_path / "other.parquet", "--out", tmp_path / "run")
+    assert refuses(ended, "ofa-mbv3-w1.0", "width")
+
+
+def test_a_manifest_names_every_stage(run: Path) -> None:
+    manifest = json.loads((run / "run.json").read_text())
+    assert set(manifest["stages"]) == {"table", "archive", "generator"}
+    assert all("sha256" in record for record in manifest["stages"].values())
