@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from devices.errors import MeasurementError, RuntimeUnavailableError
 
 # What an old version may lack without a loss: it then runs on its own default.
-OPTIONAL_FLAGS = frozenset({"max_secs", "warmup_min_secs", "gpu_precision_loss_allowed"})
+OPTIONAL_FLAGS = frozenset({"max_secs", "warmup_min_secs"})
 
 _NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?nan|[-+]?inf"
 # 'INFO: ' since 2023, '[file:line] ' from LiteRT, 'I tflite  : ' in a log; 'Timings (microseconds): count=' is
