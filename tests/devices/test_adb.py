@@ -277,7 +277,7 @@ class TestFiles:
     ) -> None:
         local = tmp_path / "m"
         local.write_bytes(bytes(5_000_000))
-        phone.files.set_free_bytes(1_000_000)
+        phone.files.set_free_bytes(1000 * 1024)  # df counts in units of 1024 bytes
         with pytest.raises(StorageFullError, match=r"1\.0 MB of room left in .*/pnag, and 5\.0 MB are needed"):
             PhoneFiles(session).push(local, f"{ROOT}/m")
 
@@ -425,8 +425,9 @@ class TestGooglesClient:
     @pytest.fixture
     def known(self, phone: FakePhone, adb: Callable[..., str]) -> Iterator[Callable[..., str]]:
         phone.faults.trust = "known"
-        assert "connected" in adb("connect", phone.address) or phone.offered_keys
-        adb("-s", phone.address, "wait-for-device")
+        # `connect` may answer before the phone has; waiting for the device, which fails after a while, tells.
+        adb("connect", phone.address)
+        assert adb("-s", phone.address, "wait-for-device").endswith("[0]")
         yield lambda *words: adb("-s", phone.address, *words)
         adb("disconnect", phone.address)
 
