@@ -20,6 +20,7 @@ from pnag.errors import RunError
 from pnag.evolution import Ask
 from pnag.generate import Generator
 from pnag.learning import train_generator, train_in_rounds
+from pnag.methods import find_method
 from pnag.plots import PlottedNetwork, plot_networks
 from pnag.run import ARCHIVE, GENERATOR, SUPERNET, TABLE, Run, sha256_of
 from pnag.sampling import sample_spread
@@ -68,7 +69,7 @@ class TrainRequest:
     fresh: bool = False
 
     def check(self) -> None:
-        """Raise `RunError` for combinations that mean nothing."""
+        """Raise `PnagError` for names that are not known and combinations that mean nothing."""
         if self.accuracy and (self.data or self.supernet):
             raise RunError("--accuracy gives the accuracies already; leave out --data and --supernet")
         if self.supernet and not self.data:
@@ -77,6 +78,9 @@ class TrainRequest:
             raise RunError("nothing to learn accuracies from; give --data (digits needs nothing else) or --accuracy")
         if self.rounds and not self.data:
             raise RunError("--rounds asks the supernet for accuracies; give --data")
+        find_method(self.method)
+        if self.data:
+            preset(self.data)
 
     def identity(self, table: LatencyTable) -> dict[str, Any]:
         """What makes two trainings the same one."""
