@@ -15,6 +15,7 @@ from devices.errors import DeviceError
 
 _TAIL_BYTES = 200_000  # more output than any version of a tool prints
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
+_KILL_ROUNDS = 20
 
 
 class RunVanishedError(DeviceError):
@@ -74,8 +75,19 @@ class DetachedRunner:
             pause = min(1.5 * pause, _LONGEST_POLL_S)
 
     def kill_leftovers(self) -> int:
-        """Kill every process that runs out of `root`; how many there were."""
-        return len(self._session.run(_kill_script(self.root)).output.split())
+        """Kill every process that runs out of `root`; how many there were.
+
+        Asked until none is left: a shell may start its next command between being listed and being killed, and
+        a killed process takes a moment to go.
+        """
+        killed: set[str] = set()
+        for _ in range(_KILL_ROUNDS):
+            found = set(self._session.run(_kill_script(self.root)).output.split())
+            if not found:
+                break
+            killed |= found
+            self._session.sleep(_FIRST_POLL_S)
+        return len(killed)
 
     def clean(self) -> None:
         """Kill what is left over and remove the folders of past runs."""
