@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from devices.backend import Artefact
-from devices.cuda_module import fold_batch_norm
+from devices.folding import fold_batch_norm
 from lut.blocks import BlockSpec
 from lut.files import replacing
 from profiler.artefacts import ArtefactCache, input_shape

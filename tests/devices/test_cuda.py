@@ -15,10 +15,11 @@ from devices import Artefact, Slice, load_spec, open_backend
 from devices.cuda import CudaBackend, _inductor
 from devices.cuda_errors import explain
 from devices.cuda_mode import CudaMode
-from devices.cuda_module import arithmetic, count_batch_norms, deploy, fold_batch_norm, random_input
+from devices.cuda_module import arithmetic, count_batch_norms, deploy, random_input
 from devices.cuda_stream import Card, _pci_bus_id, _why_unusable, runs_on
 from devices.cuda_timing import EventTimer, event_overhead_ms, unrolled_calls
 from devices.errors import ConnectionLostError, DeviceOptionError, MeasurementError, RuntimeUnavailableError
+from devices.folding import fold_batch_norm
 from lut.blocks import parse_block
 from profiler.modules import build_block, build_network, randomise
 from tests.devices.contract import BackendContract

@@ -26,12 +26,8 @@ def write_matmuls(path, layers=1, width=64, *, operator="MatMul"):
     return Artefact(path.stem, "onnx", (1, width), path)
 
 
-class TestOnnxRuntime(BackendContract):
-    @pytest.fixture
-    def backend(self):
-        backend = open_backend(load_spec("cpu"))
-        yield backend
-        backend.close()
+class OnnxFiles:
+    """The files that every back-end of ONNX Runtime is tested with."""
 
     @pytest.fixture
     def artefact(self, tmp_path):
@@ -46,6 +42,14 @@ class TestOnnxRuntime(BackendContract):
         path = tmp_path / "broken.onnx"
         path.write_bytes(b"not a network")
         return Artefact("broken", "onnx", (1, 64), path)
+
+
+class TestOnnxRuntime(OnnxFiles, BackendContract):
+    @pytest.fixture
+    def backend(self):
+        backend = open_backend(load_spec("cpu"))
+        yield backend
+        backend.close()
 
 
 def test_without_a_file_there_is_nothing_to_load():

@@ -12,7 +12,7 @@ from devices import Artefact, DeviceSpec, load_spec, open_backend
 from devices.errors import DeviceOptionError, MeasurementError, RuntimeUnavailableError
 from devices.ort_gpu import OrtGpuBackend, Provider
 from tests.devices.contract import BackendContract
-from tests.devices.test_ort import write_matmuls
+from tests.devices.test_ort import OnnxFiles, write_matmuls
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
@@ -47,24 +47,10 @@ def backend(runtime: OnCpu | None = None, name: str = "cuda", precision: str = "
     return OrtGpuBackend(runtime or OnCpu(), Provider(name, precision, True, 0), None, "not asked")
 
 
-class TestOnnxRuntimeOnAGpu(BackendContract):
+class TestOnnxRuntimeOnAGpu(OnnxFiles, BackendContract):
     @pytest.fixture
     def backend(self):
         return backend()
-
-    @pytest.fixture
-    def artefact(self, tmp_path):
-        return write_matmuls(tmp_path / "short.onnx")
-
-    @pytest.fixture
-    def other(self, tmp_path):
-        return write_matmuls(tmp_path / "long.onnx", layers=20, width=256)
-
-    @pytest.fixture
-    def broken(self, tmp_path):
-        path = tmp_path / "broken.onnx"
-        path.write_bytes(b"not a network")
-        return Artefact("broken", "onnx", (1, 64), path)
 
 
 @pytest.mark.parametrize(
