@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pnag.budget import parse_budget
+from pnag.generate import CANDIDATES, Candidate, Generator
 from pnag.run import RUNS, Run
 from profiler.console import DebugOption, JsonOption, Progress, new_app, print_json, print_text, run_app, say
 
 if TYPE_CHECKING:
     from pnag.deliver import Delivered
-    from pnag.generate import Candidate
     from profiler.measurement import Measurement
 
 app = new_app()
@@ -31,7 +31,9 @@ def generate(
     export: Annotated[
         list[Path] | None, typer.Option(help="Write the network: .tflite, .onnx, .pt2 or .json. May be repeated.")
     ] = None,
-    candidates: Annotated[int, typer.Option(min=1, help="Architectures the generator proposes for a budget.")] = 64,
+    candidates: Annotated[
+        int, typer.Option(min=1, help="Architectures the generator proposes for a budget.")
+    ] = CANDIDATES,
     confidence: Annotated[
         float, typer.Option(help="With what probability the measured latency is to keep the budget.")
     ] = 0.95,
@@ -47,11 +49,9 @@ def generate(
     debug: DebugOption = False,
 ) -> None:
     """The most accurate network that keeps each budget, at once."""
-    from pnag.generate import Generator
-
     budgets_ms = [parse_budget(text) for text in budgets]
     targets = list(export or ())
-    if targets or verify:
+    if targets:
         _check_targets(targets)
     directory = from_ if from_ is not None else Run.latest(RUNS).directory
     generator = Generator.load(directory)
@@ -120,7 +120,7 @@ def _verify(
     from profiler.measure_networks import measure_networks
 
     networks = {str(index): made.network for index, made in enumerate(delivered)}
-    with Progress("measuring", 1) as progress:
+    with Progress("measuring", 0) as progress:
         measured, found = measure_networks(
             device, networks, allow_mismatch=allow_mismatch, watcher=progress, tell=say, **options
         )

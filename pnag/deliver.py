@@ -14,7 +14,7 @@ from pnag.accuracy import accuracy, calibrated_subnet, calibration_batches
 from pnag.data import ImageData, load_data
 from pnag.export import ExportReport, export_network
 from pnag.export_metadata import describe_network
-from pnag.run import GENERATOR, TABLE, Run, sha256_of
+from pnag.run import TABLE, Run
 from pnag.space import SearchSpace
 from pnag.supernet import Supernet
 from profiler.modules import Network, build_network, randomise
@@ -85,7 +85,7 @@ class Workshop:
         return Delivered(candidate, network, True, self._describe(candidate, reached), reached)
 
     def _describe(self, candidate: Candidate, reached: float | None) -> dict[str, Any]:
-        archive = self.run.done("archive") or {}
+        generator = self.run.done("generator") or {}
         labels: Sequence[str] | None = None
         images: dict[str, Any] = {}
         source = "predicted"
@@ -105,9 +105,9 @@ class Workshop:
             accuracy_source=source,
             hashes={
                 "table": self.table.content_sha256,
-                "archive": archive.get("sha256"),
+                "archive": generator.get("archive_sha256"),
                 "supernet": (self._record or {}).get("sha256"),
-                "generator": sha256_of(self.run.path(GENERATOR)),
+                "generator": generator.get("sha256"),
             },
             **images,
         )

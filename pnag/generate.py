@@ -20,9 +20,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lut.calibration import upper_margin
 from lut.files import replacing
 from pnag.architecture import Architecture
-from pnag.budget import check_budget, upper_margin
+from pnag.budget import check_budget
 from pnag.cost import CostModel
 from pnag.errors import InfeasibleBudgetError, PnagError, RunError
 from pnag.evaluator import Evaluator, RankingEvaluator, RuleEvaluator
@@ -198,7 +199,7 @@ class Generator:
         return np.take_along_axis(pool, order[:, :, None], axis=1), np.take_along_axis(scores, order, axis=1)
 
     def _accuracy(self, tokens: Tokens) -> Array:
-        predicted = self.evaluator.predictor(tokens)
+        predicted = np.clip(self.evaluator.predictor(tokens), 0.0, 1.0)  # a regression may leave the range
         return self.proposer.measured(tokens, predicted) if isinstance(self.proposer, Pool) else predicted
 
     def with_metadata(self, **values: Any) -> Self:

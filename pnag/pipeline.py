@@ -22,14 +22,14 @@ from pnag.generate import Generator
 from pnag.learning import train_generator, train_in_rounds
 from pnag.methods import find_method
 from pnag.plots import PlottedNetwork, plot_networks
-from pnag.run import ARCHIVE, GENERATOR, SUPERNET, TABLE, Run, sha256_of
+from pnag.run import ARCHIVE, GENERATOR, PLOT, SUPERNET, TABLE, Run, sha256_of
 from pnag.sampling import sample_spread
 from pnag.space import SearchSpace, Tokens
 from pnag.supernet import Supernet
+from pnag.training import SUPERNET as SUPERNET_FILE
 from pnag.training import train_supernet
 from pnag.training_config import TrainConfig, preset
 
-PLOT = "networks.png"
 SMALL_RESOLUTION = 32
 _LARGEST_SMALL_RESOLUTION = 64
 _FRONTIER_POINTS = 60
@@ -194,12 +194,11 @@ class _Training:
                 path = self.request.supernet.resolve()
                 supernet = Supernet.load(path, space)
             else:
-                path = self.run.path(SUPERNET) / "supernet.safetensors"
+                path = Path(SUPERNET) / SUPERNET_FILE
                 with self.progress("training the supernet", 100) as progress:
-                    supernet = train_supernet(space, data, self._config(), path.parent, progress=progress)
-            inside = path.is_relative_to(self.run.directory.resolve()) or self.request.supernet is None
+                    supernet = train_supernet(space, data, self._config(), self.run.path(SUPERNET), progress=progress)
             record |= {
-                "path": str(path.relative_to(self.run.directory)) if inside else str(path),
+                "path": str(path),
                 "sha256": supernet.sha256(),
                 "space": space.to_dict(),
                 "data": dict(data.identity),
@@ -256,6 +255,7 @@ class _Training:
             generator.save(self.run.directory)
             archive = AccuracyArchive.load(self.run.path(ARCHIVE), self.space)
             record |= {"path": GENERATOR, "sha256": sha256_of(self.run.path(GENERATOR)), "n": len(archive)}
+            record["archive_sha256"] = sha256_of(self.run.path(ARCHIVE))  # rounds and searches have grown it
         return generator, archive
 
     def _per_round(self) -> int:
@@ -269,7 +269,7 @@ class _Training:
 
     def _plot(self, archive: AccuracyArchive, generator: Generator) -> None:
         path = self.run.path(PLOT)
-        if path.is_file() and not self.request.fresh:
+        if path.is_file():
             return
         low, high = (bound * (1 + generator.margin(_EVEN_ODDS)) for bound in generator.range_ms)
         budgets = np.linspace(low, high, _FRONTIER_POINTS)[1:-1].tolist()

@@ -5,6 +5,7 @@
         table.parquet      the latency table that was learnt from
         supernet/          checkpoints and curve of the supernet, where one was trained
         archive.parquet    architectures with their accuracies
+        networks.png       evaluated and generated networks, latency against accuracy
         generator.npz      evaluator and generator: all that pnag-generate needs
 
 A stage whose output is recorded in the manifest is not done again, so a killed training goes on where it was.
@@ -31,6 +32,7 @@ TABLE = "table.parquet"
 ARCHIVE = "archive.parquet"
 SUPERNET = "supernet"
 GENERATOR = "generator.npz"
+PLOT = "networks.png"
 RUNS = Path("runs")
 
 
@@ -121,6 +123,6 @@ class Run:
 
 def _clear(directory: Path) -> None:
     """Remove what a run made, and nothing else that may lie there."""
-    for name in (MANIFEST, GENERATOR, ARCHIVE, TABLE):
+    for name in (MANIFEST, GENERATOR, ARCHIVE, TABLE, PLOT):
         (directory / name).unlink(missing_ok=True)
     shutil.rmtree(directory / SUPERNET, ignore_errors=True)

@@ -46,8 +46,6 @@ def measure_networks(
                 _artefact(name, network, backend.artefact_format, spec.batch, Path(folder) / str(index))
                 for index, (name, network) in enumerate(networks.items())
             ]
-            if watcher is not None:
-                watcher.extend(len(artefacts))
             return measure_files(backend, artefacts, sampling=sampling_for(spec), watcher=watcher), found
     finally:
         backend.close()

@@ -33,12 +33,15 @@ def measure_files(
     watched = reference or artefacts[0]
     by_name.setdefault(watched.name, watched)
     units = [Unit("holdout", artefact.name, ()) for artefact in artefacts]
+    sampling = sampling or Sampling()
+    if watcher is not None:
+        watcher.extend(len(units) * sampling.stop.min_rounds)
     session = Session(
         backend,
         units,
         by_name.__getitem__,
         watched.name,
-        sampling=sampling or Sampling(),
+        sampling=sampling,
         watcher=watcher,
         memory_limit_bytes=memory_limit_bytes,
     )

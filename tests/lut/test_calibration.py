@@ -131,3 +131,10 @@ def test_weights_that_come_from_memory_in_a_network_are_found():
     assert calibration.scale == pytest.approx(1.2, rel=1e-3)
     for key in keys:
         assert costs[key] == pytest.approx(1.2 * latency[key] + 0.5 * parse_block(key).params / 1e6, rel=1e-2)
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 10, 19, 20, 59, 400])
+def test_students_t_agrees_with_scipy(degrees):
+    for probability in (0.01, 0.3, 0.5, 0.6, 0.9, 0.95, 0.999):
+        expected = stdtrit(degrees, probability)
+        assert student_t_quantile(probability, degrees) == pytest.approx(expected, rel=1e-8, abs=1e-9)

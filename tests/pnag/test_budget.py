@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
-from scipy.special import stdtrit
 
-from lut import calibration
-from pnag.budget import check_budget, interpolation, parse_budget, spaced_budgets, student_t_quantile, upper_margin
+from pnag.budget import check_budget, interpolation, parse_budget, spaced_budgets
 from pnag.errors import BudgetError
 
 
@@ -43,24 +41,3 @@ def test_the_budget_vector_is_interpolated_between_its_two_neighbours():
 def test_beyond_the_ends_the_nearest_vector_is_used():
     np.testing.assert_allclose(interpolation(np.array([20.0, 40.0]), [5.0, 90.0]), [[1, 0], [0, 1]])
     np.testing.assert_allclose(interpolation(np.array([20.0]), [5.0, 90.0]), [[1], [1]])
-
-
-@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 10, 19, 20, 59, 400])
-def test_the_t_quantile_agrees_with_scipy(degrees):
-    for probability in (0.01, 0.3, 0.5, 0.6, 0.9, 0.95, 0.999):
-        expected = stdtrit(degrees, probability)
-        assert student_t_quantile(probability, degrees) == pytest.approx(expected, rel=1e-8, abs=1e-9)
-
-
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 20, 60])
-def test_the_margin_is_the_tables_own(n):
-    residuals = tuple(np.random.default_rng(n).normal(0.002, 0.01, n))
-    for confidence in (0.5, 0.9, 0.95, 0.99):
-        expected = calibration.upper_margin(residuals, confidence)
-        assert upper_margin(residuals, confidence) == pytest.approx(expected, rel=1e-8, abs=1e-12)
-
-
-def test_a_confidence_is_between_0_and_1():
-    for confidence in (0.0, 1.0, 95.0, float("nan")):
-        with pytest.raises(BudgetError):
-            upper_margin((), confidence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pnag import cli_generate, cli_train
 from pnag.architecture import Architecture
 from pnag.archive import AccuracyArchive
 from pnag.export_metadata import read_metadata
+from pnag.generate import Generator
 from pnag.run import GENERATOR
 from pnag.sampling import sample_spread
 from pnag.space import load_space
@@ -237,6 +239,13 @@ def test_an_archive_of_another_space_is_refused(train: Run, table: Path, tmp_pat
     AccuracyArchive(other, tokens, np.full(30, 0.5)).save(tmp_path / "other.parquet")
     ended = train("--lut", table, "--accuracy", tmp_path / "other.parquet", "--out", tmp_path / "run")
     assert refuses(ended, "ofa-mbv3-w1.0", "width")
+
+
+def test_a_predicted_accuracy_stays_within_0_and_1(run: Path) -> None:
+    generator = Generator.load(run)
+    predictor = generator.evaluator.predictor
+    proud = replace(generator, evaluator=replace(generator.evaluator, predictor=replace(predictor, bias=2.0)))
+    assert proud.generate(3.2).accuracy == 1.0
 
 
 def test_a_manifest_names_every_stage(run: Path) -> None:
