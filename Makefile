@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.ready
-	$(BIN)/python -m benchmarks.demo
+	$(BIN)/python -m pnag.demo
 
 test: $(VENV)/.ready
 	$(BIN)/ruff check .
