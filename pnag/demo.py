@@ -59,7 +59,7 @@ def main() -> None:
     started_s = time.monotonic()
     table, run = folder / "cpu.parquet", folder / "run"
     run_command(f"pnag-profile --device cpu --resolution 32 --classes 10 --out {table}".split())
-    trained = run_command(f"pnag-train --lut {table} --data digits --out {run}".split())
+    trained = run_command(f"pnag-train --lut {table} --data digits --architectures 300 --out {run}".split())
     budgets = budgets_within(*trained["range_ms"])
     exports = ["--export", str(folder / "digits.tflite"), "--export", str(folder / "digits.onnx")]
     answer = run_command(["pnag-generate", *budgets, "--from", str(run), *exports, "--verify", "cpu"])
