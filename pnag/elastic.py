@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from lut.blocks import MBConvSpec
 from profiler.modules import build_block
 
 _DEPTHWISE = "depth_conv.conv.weight"
+_SMALL_MAP = 4  # pixels a side of the output
 
 
 def transform_name(large: int, small: int) -> str:
@@ -32,6 +34,64 @@ def shrink_kernel(weight: Tensor, matrices: Sequence[Tensor]) -> Tensor:
         centre = weight[:, :, 1:-1, 1:-1]  # (C, 1, j, j)
         weight = F.linear(centre.flatten(1), matrix).view_as(centre)
     return weight
+
+
+def spare_rings(kernel: int, side: int) -> int:
+    """How many outer rings of a kernel meet nothing but padding on an image of that side: those beyond 2·side - 1."""
+    return (kernel - min(kernel, 2 * side - 1)) // 2
+
+
+class SmallMapConv(nn.Conv2d):
+    """A depthwise convolution that trains fast on small maps too, where a CPU's own weight gradient does not.
+
+    The same function and gradients as `Conv2d`: only the gradient by the weights is worked out another way, as
+    one product for each weight of the kernel. On outputs of 4 pixels a side that takes a seventh of the time of
+    torch's kernel, on 2 pixels a fiftieth; on 8 pixels the two are level.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
+        """The convolution's output (B, C, H / stride, W / stride)."""
+        small = x.shape[-1] <= _SMALL_MAP * self.stride[0]
+        if small and x.device.type == "cpu" and x.dtype == self.weight.dtype and torch.is_grad_enabled():
+            y: Tensor = _DepthwiseOfShifts.apply(x, self.weight, self.stride[0])
+            return y
+        return super().forward(x)
+
+
+class _DepthwiseOfShifts(torch.autograd.Function):
+    """Depthwise convolution, padded by half its kernel, with the weight gradient as a sum over shifted products."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        (gradient,), (x, weight), stride = gradients, ctx.saved_tensors, ctx.stride
+        padding = weight.shape[-1] // 2
+        to_input, _, _ = torch.ops.aten.convolution_backward(
+            gradient, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], len(weight),
+            [True, False, False],
+        )  # fmt: skip
+        to_weight = torch.zeros_like(weight)
+        spans = [_overlap(x.shape[-1], gradient.shape[-1], tap - padding, stride) for tap in range(weight.shape[-1])]
+        for row, (out_y, in_y) in enumerate(spans):
+            for column, (out_x, in_x) in enumerate(spans):
+                product = gradient[:, :, out_y, out_x] * x[:, :, in_y, in_x]
+                to_weight[:, 0, row, column] = product.sum((0, 2, 3))
+        return to_input, to_weight, None
+
+
+def _overlap(size: int, out: int, offset: int, stride: int) -> tuple[slice, slice]:
+    """Outputs whose input at `offset` is on the image of side `size`, and these inputs."""
+    first = max(0, -(offset // stride))  # the lowest y with y · stride + offset >= 0
+    last = min(out - 1, (size - 1 - offset) // stride)
+    if last < first:
+        return slice(0, 0), slice(0, 0)
+    start = first * stride + offset
+    return slice(first, last + 1), slice(start, start + (last - first) * stride + 1, stride)
 
 
 class ElasticBlock(nn.Module):
@@ -56,6 +116,9 @@ class ElasticBlock(nn.Module):
         if spec not in self._modules_by_spec:
             with torch.device("meta"):
                 module = build_block(spec)
+                inner, padding = spec.inner_channels, spec.kernel // 2
+                conv = SmallMapConv(inner, inner, spec.kernel, spec.stride, padding, groups=inner, bias=False)
+                module.get_submodule("depth_conv").register_module("conv", conv)
             shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
             self._modules_by_spec[spec] = module, shapes
         return self._modules_by_spec[spec]
@@ -78,10 +141,8 @@ class ElasticBlock(nn.Module):
     def forward(self, x: Tensor, spec: MBConvSpec) -> Tensor:  # (B, in, H, W)
         """What the block of `spec` gives for `x`; in training mode the shared running statistics are updated."""
         weights = self.weights(spec)
-        # On an image of side s the outer weights of a kernel beyond 2 s - 1 meet nothing but padding. Leaving them
-        # out changes no output and no gradient, and saves a third of a training step on images of 32 pixels.
-        spare = (spec.kernel - min(spec.kernel, 2 * x.shape[-1] - 1)) // 2
-        if spare:
+        spare = spare_rings(spec.kernel, x.shape[-1])
+        if spare:  # changes no output and no gradient, and saves a third of a training step on 32 pixels
             weights[_DEPTHWISE] = weights[_DEPTHWISE][:, :, spare:-spare, spare:-spare]
         module, _ = self._smaller(replace(spec, kernel=spec.kernel - 2 * spare))
         if module.training != self.training:

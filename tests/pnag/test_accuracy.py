@@ -4,10 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from pnag.accuracy import _folded, accuracy, calibrated_subnet, calibration_batches, evaluate, recalibrate
+from pnag.accuracy import (
+    _folded,
+    accuracy,
+    calibrated_subnet,
+    calibration_batches,
+    evaluate,
+    recalibrate,
+    trimmed_kernels,
+)
 from pnag.archive import AccuracyArchive
 from pnag.collect import collect_archive
 from pnag.errors import ArchiveError
+from pnag.space import load_space
+from profiler.modules import build_network, randomise
 from tests.pnag.tiny import TINY_SPACE, coloured_squares, random_supernet
 
 DATA = coloured_squares()
@@ -47,6 +57,22 @@ def test_folding_batch_norm_changes_no_logit():
     assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
     images, _ = next(DATA.test.batches(8))
     torch.testing.assert_close(folded(images), network(images), atol=1e-4, rtol=1e-4)
+
+
+def test_trimmed_kernels_change_no_logit_and_are_put_back():
+    space = load_space(resolution=32, classes=10)
+    network = build_network(space.decompose(space.extremes()[1])).eval()
+    randomise(network)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    images = torch.randn(4, 3, 32, 32)
+    whole = network(images)
+    with trimmed_kernels(network):
+        sides = {block.depth_conv.conv.weight.shape[-1] for block in list(network)[1:-1]}
+        trimmed = network(images)
+    assert {1, 3, 7} <= sides  # of maps of 1 and of 2 pixels, and of larger ones
+    torch.testing.assert_close(trimmed, whole, atol=1e-4, rtol=1e-4)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    torch.testing.assert_close(network(images), whole)
 
 
 def test_an_evaluation_does_not_change_the_supernet_and_repeats():
