@@ -25,6 +25,7 @@ from lut.files import replacing
 from lut.table import LatencyTable
 from pnag.archive import AccuracyArchive
 from pnag.collect import collect_archive
+from pnag.cost import CostModel
 from pnag.data import ImageData, TensorSplit, load_data
 from pnag.sampling import macs_cost, sample_spread
 from pnag.space import SearchSpace, load_space
@@ -48,7 +49,7 @@ def main() -> None:
     recipe = describe(options, config)
     with replacing(options.out / "recipe.json") as temporary:
         temporary.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
-    cost = space.cost_model(LatencyTable.load(options.lut)) if options.lut else macs_cost(space)
+    cost = costs_of(LatencyTable.load(options.lut)) if options.lut else macs_cost(space)
     tokens = sample_spread(space, options.architectures, cost, np.random.default_rng(options.seed))
     judged = shortened(data, options.val_images, options.test_images)
     with Progress("evaluating architectures", len(tokens)) as progress:
@@ -81,6 +82,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lut", type=Path, help="table whose costs the architectures are spread over, else MACs")
     parser.add_argument("--out", type=Path, default=Path("runs/supernet-cifar10"))
     return parser.parse_args()
+
+
+def costs_of(table: LatencyTable) -> CostModel:
+    """c(a) of the table at its own resolution: architectures mean the same there."""
+    return SearchSpace.from_dict(table.metadata.space).cost_model(table)
 
 
 def shortened(data: ImageData, val_images: int, test_images: int) -> ImageData:
