@@ -2,7 +2,8 @@
 
     OMP_WAIT_POLICY=passive nice -n 19 python -m benchmarks.supernet_cifar10 --data parquet:DIR --minutes 60
 
-May be stopped, killed and started again at any time: it goes on where it was. `--minutes` are minutes of all
+Under torchrun several processes share the work; evaluating goes fastest with one for each core. May be
+stopped, killed and started again at any time: it goes on where it was. `--minutes` are minutes of all
 `--threads` cores, in CPU time, so that waiting and being stopped do not count. Leaves under `--out`:
 
     curve.jsonl, supernet.safetensors     the training
@@ -27,9 +28,9 @@ from pnag.archive import AccuracyArchive
 from pnag.collect import collect_archive
 from pnag.cost import CostModel
 from pnag.data import ImageData, TensorSplit, load_data
-from pnag.sampling import macs_cost, sample_spread
+from pnag.sampling import macs_cost, sample_archive
 from pnag.space import SearchSpace, load_space
-from pnag.training import CURVE, train_supernet
+from pnag.training import CURVE, make_fabric, train_supernet
 from pnag.training_config import TrainConfig, preset
 from pnag.training_files import read_curve
 from profiler.console import Progress, say
@@ -41,16 +42,17 @@ def main() -> None:
     """Train, evaluate, write."""
     options = parse()
     torch.set_num_threads(options.threads)
+    fabric = make_fabric()
     data = load_data(options.data, resolution=options.resolution, seed=options.seed)
     space = load_space(options.space, resolution=options.resolution, classes=data.classes)
     config = replace(preset(options.data), core_minutes=options.minutes * options.threads, seed=options.seed)
     with Progress("training the supernet", 100) as progress:
-        supernet = train_supernet(space, data, config, options.out, progress=progress)
+        supernet = train_supernet(space, data, config, options.out, progress=progress, fabric=fabric)
     recipe = describe(options, config)
     with replacing(options.out / "recipe.json") as temporary:
         temporary.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
     cost = costs_of(LatencyTable.load(options.lut)) if options.lut else macs_cost(space)
-    tokens = sample_spread(space, options.architectures, cost, np.random.default_rng(options.seed))
+    tokens = sample_archive(space, options.architectures, cost, np.random.default_rng(options.seed))
     judged = shortened(data, options.val_images, options.test_images)
     with Progress("evaluating architectures", len(tokens)) as progress:
         archive = collect_archive(
@@ -62,7 +64,10 @@ def main() -> None:
             calibration_images=CALIBRATION_IMAGES,
             recipe=recipe,
             progress=progress,
+            fabric=fabric,
         )
+    if fabric.global_rank:
+        return
     plot(options.out, archive, space)
     say(f"{len(archive)} architectures, accuracy {archive.accuracy.min():.3f} to {archive.accuracy.max():.3f}")
 
