@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from devices import Artefact, Slice, load_spec, open_backend
 from devices.adb import Patience
-from devices.adb_keys import load_signer
 from devices.android import AndroidBackend, open_android
 from devices.android_identity import CPU, choose_cores, core_mask, fastest_cores, parse_identity
 from devices.android_list import attached
@@ -34,38 +33,9 @@ ANDROID_12 = {"ro.build.version.sdk": "31", "ro.soc.model": "SM8350", "ro.soc.ma
 Open = Callable[..., AndroidBackend]
 
 
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    load_signer(home)
-    return home
-
-
-@pytest.fixture(autouse=True)
-def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-
-
 @pytest.fixture
-def phone(tmp_path: Path) -> Iterator[FakePhone]:
-    with FakePhone(tmp_path / "phone") as phone:
-        yield phone
-
-
-@pytest.fixture
-def time() -> FakeTime:
-    return FakeTime()
-
-
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def open_phone(tmp_path: Path, home: Path, time: FakeTime, said: list[str]) -> Iterator[Open]:
+def open_phone(home: Path, tool: Path, time: FakeTime, said: list[str]) -> Iterator[Open]:
     opened: list[AndroidBackend] = []
-    tool = fake_tool(tmp_path / "benchmark_model")
 
     def open_phone(
         phone: FakePhone, device: str = "snapdragon821", cool_down_s: float | None = None, **options: object
@@ -183,10 +153,8 @@ class TestIdentity:
     def test_a_mask_has_a_bit_for_each_core(self) -> None:
         assert f"{core_mask((2, 3)):x}" == "c"
 
-    def test_phones_at_hand_are_listed_with_how_to_name_them(
-        self, phone: FakePhone, home: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("HOME", str(home))
+    @pytest.mark.usefixtures("home")
+    def test_phones_at_hand_are_listed_with_how_to_name_them(self, phone: FakePhone) -> None:
         lines = attached([phone.address, "127.0.0.1:1"], usb=list)
         assert lines[0] == f"--adb {phone.address}: Fake Loopback 821 (MSM8996pro), Android 8.0.0, arm64-v8a"
         assert "nothing listens there" in lines[1]
@@ -321,8 +289,7 @@ class TestMeasuring:
         with pytest.raises(MeasurementError, match=r"is onnx, and a phone runs \.tflite files"):
             backend.load(Artefact("x", "onnx", (1, 3, 8, 8), Path("x.onnx")))
 
-    def test_it_is_in_the_registry(self, phone: FakePhone, home: Path, tmp_path: Path) -> None:
-        tool = fake_tool(tmp_path / "tool")
+    def test_it_is_in_the_registry(self, phone: FakePhone, home: Path, tool: Path) -> None:
         backend = open_backend(load_spec("android"), adb=phone.address, benchmark_model=tool, home=home)
         assert backend.artefact_format == "tflite"
         backend.close()

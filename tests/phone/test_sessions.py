@@ -1,26 +1,24 @@
 """Whole sessions on phones that only say how long things take: complete tables, whatever happens meanwhile."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import profiler.cli
 from devices import Artefact, Slice, load_spec
-from devices.adb_keys import load_signer
 from devices.android import open_android
 from devices.errors import ConnectionLostError
 from lut.table import LatencyTable
 from profiler import measure_networks
-from profiler.console import run_app
 from profiler.modules import Network, build_network
 from profiler.plan import block_units
-from tests.phone import FakePhone, fake_model, fake_tool
+from tests.phone import FakePhone, fake_model
 from tests.phone.bench import SPACE, Bench
 from tests.phone.models import PhoneModels, latency_us
 from tests.phone.time import FakeTime
+from tests.pnag.commands import Ended, runner
 
 SPEC = """name = "phone"
 title = "phone"
@@ -36,45 +34,24 @@ min_rounds = 1
 max_rounds = 1
 segment_s = 3.0
 """
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    load_signer(home)
-    return home
-
-
-@pytest.fixture(autouse=True)
-def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+Profile = Callable[..., Ended]
 
 
 @pytest.fixture
-def phone(tmp_path: Path) -> Iterator[FakePhone]:
-    with FakePhone(tmp_path / "phone") as phone:
-        yield phone
-
-
-@pytest.fixture
-def profile(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `pnag-profile` on the phones given; gives exit status, stdout and stderr."""
+def profile(
+    tmp_path: Path, home: Path, tool: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Profile:
+    """Runs `pnag-profile` on the phones given, with files that only say how long they take."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(home))
     monkeypatch.setattr(profiler.cli, "open_factory", lambda *_, **__: PhoneModels(tmp_path / "models"))
     (tmp_path / "phone.toml").write_text(SPEC)
-    tool = fake_tool(tmp_path / "benchmark_model")
+    run = runner(profiler.cli.main, capsys, monkeypatch)
 
-    def profile(phones: list[FakePhone], *options: str) -> tuple[int, str, str]:
+    def profile(phones: list[FakePhone], *options: str) -> Ended:
         words = ["--device", "phone.toml", "--resolution", "32", "--classes", "10", "--benchmark-model", str(tool)]
         for phone in phones:
             words += ["--adb", phone.address]
-        monkeypatch.setattr(sys, "argv", ["pnag-profile", *words, *options])
-        with pytest.raises(SystemExit) as ended:
-            run_app(profiler.cli.app, "pnag-profile")
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
+        return run(*words, *options)
 
     return profile
 
@@ -91,10 +68,12 @@ def bench(phone: FakePhone, tmp_path: Path, home: Path) -> Bench:
     return Bench(phone, tmp_path, home)
 
 
-def test_all_blocks_of_the_space_are_profiled_by_the_command(phone: FakePhone, profile: Run, tmp_path: Path) -> None:
-    status, out, _ = profile([phone], "--calibrate", "8", "--holdout", "4", "--json")
-    document = json.loads(out)
-    assert (status, document["blocks"], document["failed"]) == (0, 93, [])
+def test_all_blocks_of_the_space_are_profiled_by_the_command(
+    phone: FakePhone, profile: Profile, tmp_path: Path
+) -> None:
+    ended = profile([phone], "--calibrate", "8", "--holdout", "4", "--json")
+    document = ended.document
+    assert (ended.code, document["blocks"], document["failed"]) == (0, 93, [])
     assert document["fidelity"]["mape"] < 0.025
     assert document["fidelity"]["worst"] < 0.07
     table = LatencyTable.load(tmp_path / "lut/phone.parquet")
@@ -108,26 +87,26 @@ def test_all_blocks_of_the_space_are_profiled_by_the_command(phone: FakePhone, p
 
 
 @pytest.mark.usefixtures("few_blocks")
-def test_two_phones_have_a_table_each(profile: Run, tmp_path: Path) -> None:
+def test_two_phones_have_a_table_each(profile: Profile, tmp_path: Path) -> None:
     with FakePhone(tmp_path / "one") as one, FakePhone(tmp_path / "two") as two:
         two.set_heat(1.0)
-        status, out, _ = profile([one, two], "--json")
+        ended = profile([one, two], "--json")
         names = [f"phone-127.0.0.1-{phone.address.split(':')[1]}.parquet" for phone in (one, two)]
-    assert status == 0
-    assert [Path(document["table"]).name for document in json.loads(out)["tables"]] == names
+    assert ended.code == 0
+    assert [Path(document["table"]).name for document in ended.document["tables"]] == names
     assert [len(LatencyTable.load(tmp_path / "lut" / name).blocks) for name in names] == [4, 4]
 
 
 @pytest.mark.usefixtures("few_blocks")
-def test_one_phone_that_fails_does_not_stop_the_other(profile: Run, tmp_path: Path) -> None:
+def test_one_phone_that_fails_does_not_stop_the_other(profile: Profile, tmp_path: Path) -> None:
     with FakePhone(tmp_path / "one") as one, FakePhone(tmp_path / "two") as two:
         two.faults.order("full", service="--graph")
         two.files.set_free_bytes(1 << 20)
         two.set_tool(lacks="use_xnnpack")
-        status, out, err = profile([one, two])
-    assert status == 3
-    assert out.count("4 measured") == 1
-    assert "does not know --use_xnnpack" in err.splitlines()[-1]
+        ended = profile([one, two])
+    assert ended.code == 3
+    assert ended.out.count("4 measured") == 1
+    assert ended.says("does not know --use_xnnpack")
 
 
 @pytest.mark.usefixtures("few_blocks")
@@ -141,18 +120,18 @@ def test_one_phone_that_fails_does_not_stop_the_other(profile: Run, tmp_path: Pa
     ],
 )
 def test_what_cannot_be_helped_is_one_line(
-    phone: FakePhone, profile: Run, trouble: Callable[[FakePhone], None], says: str
+    phone: FakePhone, profile: Profile, trouble: Callable[[FakePhone], None], says: str
 ) -> None:
     trouble(phone)
-    status, out, err = profile([phone])
-    assert (status, out) == (3, "")
-    assert says in err.splitlines()[-1]
+    ended = profile([phone])
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.says(says)
 
 
-def test_the_command_lists_phones_at_addresses(phone: FakePhone, profile: Run) -> None:
-    status, out, _ = profile([phone], "--list-devices")
-    assert status == 0
-    assert f"--adb {phone.address}: Fake Loopback 821 (MSM8996pro)" in out
+def test_the_command_lists_phones_at_addresses(phone: FakePhone, profile: Profile) -> None:
+    ended = profile([phone], "--list-devices")
+    assert ended.code == 0
+    assert f"--adb {phone.address}: Fake Loopback 821 (MSM8996pro)" in ended.out
 
 
 @pytest.mark.parametrize("kind", ["drop", "vanish", "reboot", "garbage", "kill_tool"])
@@ -198,7 +177,7 @@ def test_throttling_without_end_is_said_of_every_visit(bench: Bench) -> None:
 
 
 def test_networks_are_verified_on_the_phone(
-    phone: FakePhone, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    phone: FakePhone, home: Path, tool: Path, time: FakeTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The conversion is another's affair: here the files only say what they take."""
 
@@ -206,13 +185,13 @@ def test_networks_are_verified_on_the_phone(
         fake_model(path, latency_us(network.specs))
 
     monkeypatch.setattr(measure_networks, "export_tflite", export)
-    time, smallest = FakeTime(), SPACE.decompose(SPACE.extremes()[0])
+    smallest = SPACE.decompose(SPACE.extremes()[0])
     (measured,), found = measure_networks.measure_networks(
         "snapdragon821",
         {"a": build_network(smallest)},
         tell=lambda _: None,
         adb=phone.address,
-        benchmark_model=fake_tool(tmp_path / "tool"),
+        benchmark_model=tool,
         home=home,
         clock=time.clock,
         sleep=time.sleep,
@@ -221,13 +200,13 @@ def test_networks_are_verified_on_the_phone(
     assert measured.median_ms * 1000 == pytest.approx(latency_us(smallest), rel=0.02)
 
 
-def test_real_models_run_in_the_tools_place(tmp_path: Path, home: Path) -> None:
+def test_real_models_run_in_the_tools_place(tmp_path: Path, home: Path, tool: Path) -> None:
     data = Path(__file__).parents[1] / "devices/data"
     with FakePhone(tmp_path / "phone", real=True) as phone:
         backend = open_android(
             load_spec("snapdragon821"),
             adb=phone.address,
-            benchmark_model=fake_tool(tmp_path / "tool"),
+            benchmark_model=tool,
             home=home,
             announce=lambda _: None,
         )
