@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from devices import adb_transport
 from devices.adb_keys import load_signer, own_key_path
 from tests.phone.phone import FakePhone
 from tests.phone.time import FakeTime
 from tests.phone.tool import fake_tool
+from tests.phone.usb import UsbBus
 
 
 @pytest.fixture
@@ -53,3 +55,11 @@ def time() -> FakeTime:
 def said() -> list[str]:
     """What the user was told."""
     return []
+
+
+@pytest.fixture
+def usb(monkeypatch: pytest.MonkeyPatch) -> UsbBus:
+    """A bus to attach phones to."""
+    bus = UsbBus()
+    monkeypatch.setattr(adb_transport, "_usb_module", lambda: bus)
+    return bus

@@ -18,6 +18,7 @@ from tests.phone import FakePhone, fake_model
 from tests.phone.bench import SPACE, Bench
 from tests.phone.models import PhoneModels, latency_us
 from tests.phone.time import FakeTime
+from tests.phone.usb import UsbBus
 from tests.pnag.commands import Ended, runner
 
 SPEC = """name = "phone"
@@ -93,6 +94,23 @@ def test_two_phones_have_a_table_each(profile: Profile, tmp_path: Path) -> None:
         ended = profile([one, two], "--json")
         names = [f"phone-127.0.0.1-{phone.address.split(':')[1]}.parquet" for phone in (one, two)]
     assert ended.code == 0
+    assert [Path(document["table"]).name for document in ended.document["tables"]] == names
+    assert [len(LatencyTable.load(tmp_path / "lut" / name).blocks) for name in names] == [4, 4]
+
+
+@pytest.mark.usefixtures("few_blocks")
+def test_two_phones_on_usb_are_told_apart_by_their_serials(profile: Profile, usb: UsbBus, tmp_path: Path) -> None:
+    with FakePhone(tmp_path / "one") as one, FakePhone(tmp_path / "two") as two:
+        usb.attach("A1B2", one)
+        usb.attach("C3D4", two)
+        listed = profile([], "--list-devices")
+        refused = profile([])
+        ended = profile([], "--serial", "A1B2", "--serial", "C3D4", "--json")
+    assert "--serial A1B2: Fake" in listed.out
+    assert "--serial C3D4: Fake" in listed.out
+    assert (refused.code, refused.says("2 phones are attached", "A1B2", "--serial")) == (3, True)
+    assert ended.code == 0
+    names = ["phone-A1B2.parquet", "phone-C3D4.parquet"]
     assert [Path(document["table"]).name for document in ended.document["tables"]] == names
     assert [len(LatencyTable.load(tmp_path / "lut" / name).blocks) for name in names] == [4, 4]
 
