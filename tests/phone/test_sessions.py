@@ -1,7 +1,9 @@
 """Whole sessions on phones that only say how long things take: complete tables, whatever happens meanwhile."""
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ import profiler.cli
 from devices import Artefact, Slice, load_spec
 from devices.android import open_android
 from devices.errors import ConnectionLostError
-from lut.table import LatencyTable
+from lut.table import LatencyTable, TableMetadata
 from profiler import measure_networks
+from profiler.measure_networks import OnDevice
 from profiler.modules import Network, build_network
 from profiler.plan import block_units
 from tests.phone import FakePhone, fake_model
@@ -194,28 +197,56 @@ def test_throttling_without_end_is_said_of_every_visit(bench: Bench) -> None:
     assert result.quality["throttled_share"] > 0
 
 
-def test_networks_are_verified_on_the_phone(
-    phone: FakePhone, home: Path, tool: Path, time: FakeTime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The conversion is another's affair: here the files only say what they take."""
+@pytest.fixture
+def verify(  # noqa: PLR0917
+    phone: FakePhone, home: Path, tool: Path, time: FakeTime, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., OnDevice]:
+    """Measures a network on the phone. The conversion is another's affair: here the files only say what they take."""
 
-    def export(network: Network, _: object, path: Path) -> None:
+    def export(network: Network, shape: tuple[int, ...], path: Path, precision: str) -> None:
+        said.append(f"converted {shape} {precision}")
         fake_model(path, latency_us(network.specs))
 
+    def verify(network: Network, table: TableMetadata | None = None) -> OnDevice:
+        reach = {"adb": phone.address, "benchmark_model": tool, "home": home}
+        clock = {"clock": time.clock, "sleep": time.sleep, "announce": said.append}
+        return measure_networks.measure_networks(
+            "snapdragon821", {"a": network}, table=table, tell=said.append, **reach, **clock
+        )
+
     monkeypatch.setattr(measure_networks, "export_tflite", export)
+    return verify
+
+
+def test_networks_are_verified_on_the_phone(verify: Callable[..., OnDevice]) -> None:
     smallest = SPACE.decompose(SPACE.extremes()[0])
-    (measured,), found = measure_networks.measure_networks(
-        "snapdragon821",
-        {"a": build_network(smallest)},
-        tell=lambda _: None,
-        adb=phone.address,
-        benchmark_model=tool,
-        home=home,
-        clock=time.clock,
-        sleep=time.sleep,
-    )
-    assert found.model == "Fake Loopback 821 (MSM8996pro)"
-    assert measured.median_ms * 1000 == pytest.approx(latency_us(smallest), rel=0.02)
+    measured = verify(build_network(smallest))
+    assert measured.device.model == "Fake Loopback 821 (MSM8996pro)"
+    assert measured.measurements[0].median_ms * 1000 == pytest.approx(latency_us(smallest), rel=0.02)
+
+
+@pytest.mark.usefixtures("few_blocks")
+def test_verification_measures_as_the_table_was_made(
+    phone: FakePhone, profile: Profile, verify: Callable[..., OnDevice], said: list[str], tmp_path: Path
+) -> None:
+    how = ("--batch", "2", "--threads", "2", "--precision", "float16", "--delegate", "gpu", "--affinity", "0-1")
+    assert profile([phone], *how).code == 0
+    table = LatencyTable.load(tmp_path / "lut/phone.parquet").metadata
+    assert table.device["options"] == {"affinity": "0-1", "delegate": "gpu"}
+    asked = {command for command in phone.commands if "--graph" in command}
+    phone.commands.clear()
+    table = replace(table, device={**table.device, "spec": "snapdragon821"})
+    measured = verify(build_network(SPACE.decompose(SPACE.extremes()[0])), table)
+    assert said == ["converted (2, 3, 32, 32) float32"]
+    assert (measured.batch, measured.runtime["precision"], measured.runtime["core_mask"]) == (2, "float16", "3")
+    flags = [{_flags(command) for command in commands if "--graph" in command} for commands in (asked, phone.commands)]
+    assert flags[0] == flags[1]
+
+
+def _flags(command: str) -> str:
+    """How a run was started, without what it runs and for how long."""
+    words = command[command.index("taskset") : command.index(")", command.index("taskset"))].split()
+    return " ".join(word for word in words if not re.match(r"--(graph|num_runs|.*_secs|warmup_runs)=", word))
 
 
 def test_real_models_run_in_the_tools_place(tmp_path: Path, home: Path, tool: Path) -> None:
