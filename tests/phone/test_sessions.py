@@ -91,6 +91,20 @@ def test_all_blocks_of_the_space_are_profiled_by_the_command(
 
 
 @pytest.mark.usefixtures("few_blocks")
+def test_the_phones_state_before_and_after_is_kept_and_told(phone: FakePhone, profile: Profile, tmp_path: Path) -> None:
+    ended = profile([phone])
+    quality = LatencyTable.load(tmp_path / "lut/phone.parquet").metadata.sampling["quality"]
+    for when in ("before", "after"):
+        state = quality[when]
+        assert (state["temperature_c"], state["battery_percent"], state["throttled"]) == (28.0, 84, False)
+        assert (state["governors"], state["caps_mhz"]) == (["interactive"], [2342.4, 2342.4])
+    assert (
+        "state     28.0 to 28.0 °C, battery 84 to 84 %, clocks 2342 to 2342 MHz, governor interactive, charging\n"
+        in ended.out
+    )
+
+
+@pytest.mark.usefixtures("few_blocks")
 def test_two_phones_have_a_table_each(profile: Profile, tmp_path: Path) -> None:
     with FakePhone(tmp_path / "one") as one, FakePhone(tmp_path / "two") as two:
         two.set_heat(1.0)
