@@ -195,8 +195,10 @@ def test_a_session_that_lost_its_phone_goes_on_where_it_was(bench: Bench) -> Non
     assert result.quality["resumed_visits"] == before
 
 
-def test_throttling_is_noticed_waited_out_and_measured_again(bench: Bench) -> None:
-    bench.phone.faults.order("throttle", service="--graph", nth=8, readings=6)
+@pytest.mark.parametrize("told", [True, False])
+def test_throttling_is_noticed_waited_out_and_measured_again(bench: Bench, told: bool) -> None:
+    """Where the phone says nothing of it, the reference block tells."""
+    bench.phone.faults.order("throttle", service="--graph", nth=8, readings=6, told=told)
     result = bench.run()
     bench.check(result)
     assert result.quality["waited_s"] > 0
