@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from devices.adb_transport import Address, open_transport
 from devices.errors import AuthorizationError, ConnectionLostError, DeviceError, RuntimeUnavailableError
 
 T = TypeVar("T")
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0  # between attempts at a phone that is away
 _BOOT = "cat /proc/sys/kernel/random/boot_id 2>/dev/null; echo; getprop ro.boottime.init; getprop sys.boot_completed"
 
 
@@ -44,6 +45,14 @@ class ShellResult:
 
     output: str
     status: int
+
+
+class _BrokenError(Exception):
+    """The connection is gone, because of `error`."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class AdbSession:
@@ -74,19 +83,46 @@ class AdbSession:
     # -- connection ----------------------------------------------------------------------------------------
 
     def connect(self) -> None:
-        """Open the first connection. Raises `RuntimeUnavailableError` or `AuthorizationError` with what to do."""
-        for again in (True, False):
+        """Open the connection: the first one at once or not at all, a later one for as long as patience lasts.
+
+        Raises `RuntimeUnavailableError` or `AuthorizationError` with what to do if the first cannot be had, and
+        `ConnectionLostError` if a phone that was there does not come back.
+        """
+        first, again = not self.connections, False
+        started, pause = self.clock(), _FIRST_PAUSE_S
+        while True:
             try:
-                self._open()
+                with self._watched():
+                    self._open()
                 return
-            except DeviceError:
-                raise
-            except Exception as error:
-                self.drop()
-                if not is_lost(error):
-                    raise
-                if not again or isinstance(error, ConnectionRefusedError) or self.address.host is None:
+            except _BrokenError as broken:
+                error = broken.error
+            if first:
+                if again or isinstance(error, ConnectionRefusedError) or self.address.host is None:
                     raise not_found(error, self.address) from error
+                again = True
+                continue
+            if self.clock() - started >= self.patience.resume_s:
+                self._lost = (
+                    f"the phone at {self.address} went away and did not come back within "
+                    f"{self.patience.resume_s:g} s ({error}); connect it and run the same command to go on"
+                )
+                raise ConnectionLostError(self._lost) from error
+            self.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """What breaks the connection drops it and becomes `_BrokenError`; other errors pass through."""
+        try:
+            yield
+        except DeviceError:
+            raise
+        except Exception as error:
+            self.drop()
+            if not is_lost(error):
+                raise
+            raise _BrokenError(error) from error
 
     def _open(self) -> None:
         """One attempt at a connection, with the check whether the phone booted meanwhile."""
@@ -104,7 +140,7 @@ class AdbSession:
             )
         except Exception as error:
             if device is not None:
-                with suppress(*_QUIET):
+                with suppress(Exception):  # closing what is broken already may raise anything
                     device.close()
             if (reason := explain(error, self.address)) is not None:
                 raise reason from error
@@ -139,32 +175,10 @@ class AdbSession:
         self.boots += not same
         self._boot = boot.strip()
 
-    def resume(self) -> None:
-        """Open again, for as long as patience lasts; then `ConnectionLostError`."""
-        started, pause = self.clock(), 0.1
-        while True:
-            try:
-                self._open()
-                return
-            except DeviceError:
-                raise
-            except Exception as error:
-                self.drop()
-                if not is_lost(error):
-                    raise
-                if self.clock() - started >= self.patience.resume_s:
-                    self._lost = (
-                        f"the phone at {self.address} went away and did not come back within "
-                        f"{self.patience.resume_s:g} s ({error}); connect it and run the same command to go on"
-                    )
-                    raise ConnectionLostError(self._lost) from error
-            self.sleep(pause)
-            pause = min(2 * pause, 5.0)
-
     def drop(self) -> None:
         """Close the connection as broken; the next command opens another."""
         if self._device is not None:
-            with suppress(*_QUIET):
+            with suppress(Exception):
                 self._device.close()
             self._device = None
 
@@ -187,28 +201,22 @@ class AdbSession:
         attempts = attempts or self.patience.attempts
         if self._lost:  # what is tidied up afterwards must not wait all over again
             raise ConnectionLostError(self._lost)
-        for attempt in range(1, attempts + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             if self._device is None:
-                if self.connections:
-                    self.resume()
-                else:
-                    self.connect()
+                self.connect()
             try:
-                return action(self._device)
-            except DeviceError:
-                raise
-            except Exception as error:
-                self.drop()
-                if not is_lost(error):
-                    raise
-                if attempt == attempts:
+                with self._watched():
+                    return action(self._device)
+            except _BrokenError as broken:
+                if attempt >= attempts:
                     why = (
-                        f"the phone at {self.address} connects but does not answer ({error}); "
+                        f"the phone at {self.address} connects but does not answer ({broken.error}); "
                         "check the cable or network and run the same command to go on"
                     )
                     self._lost = why if final else ""
-                    raise ConnectionLostError(why) from error
-        raise AssertionError("unreachable")
+                    raise ConnectionLostError(why) from broken.error
 
     # -- commands ------------------------------------------------------------------------------------------
 
@@ -238,6 +246,3 @@ class AdbSession:
         if not found or not status.strip().isdecimal():
             raise ConnectionResetError("the answer was cut off")
         return ShellResult(output, int(status))
-
-
-_QUIET = (Exception,)  # closing what is broken already may raise anything

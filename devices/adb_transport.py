@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -114,17 +113,32 @@ def _usb_module() -> Any:
     return usb_transport
 
 
-def list_usb() -> tuple[Mapping[str, str], ...]:
-    """Phones with USB debugging on, as `serial` and `usb` (the port). Raises `RuntimeUnavailableError`."""
-    module = _usb_module()
+def list_usb() -> tuple[str, ...]:
+    """Serials of the phones with USB debugging on; empty for one that may not be asked.
+
+    Raises `RuntimeUnavailableError` if USB cannot be used here.
+    """
     found = []
-    for device in module.UsbTransport.find_all_adb_devices():
+    for device in _usb_module().UsbTransport.find_all_adb_devices():
         try:
-            serial = str(device.serial_number)
-        except Exception as error:  # usb1's errors share no base that is worth importing here
-            serial = f"unreadable ({error})"
-        found.append({"serial": serial, "usb": ":".join(str(part) for part in device.port_path)})
+            found.append(str(device.serial_number))
+        except Exception:  # usb1's errors share no base that is worth importing here
+            found.append("")
     return tuple(found)
+
+
+def usb_address(serial: str | None) -> Address:
+    """The phone of that serial, else the only one attached.
+
+    Raises `RuntimeUnavailableError` if several are attached and none is named, or USB cannot be used here.
+    """
+    if serial is None:
+        attached = list_usb()
+        if len(attached) > 1:
+            serials = ", ".join(serial or "one that does not tell its serial" for serial in attached)
+            raise RuntimeUnavailableError(f"{len(attached)} phones are attached ({serials}); choose by --serial")
+        serial = next((serial for serial in attached if serial), None)
+    return Address(serial=serial)
 
 
 def is_listening(address: Address, timeout_s: float = 1.0) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from devices.adb import AdbSession, Patience
 from devices.adb_keys import load_signer
-from devices.adb_transport import Address, open_transport
+from devices.adb_transport import Address, open_transport, usb_address
 from devices.android_backend import AndroidBackend
 from devices.android_state import THROTTLED_STATUS
 from devices.android_tool import find_tool
@@ -52,8 +52,8 @@ def open_android(
     if delegate not in DELEGATES:
         raise DeviceOptionError(f"unknown delegate '{delegate}'; known are {', '.join(DELEGATES)}")
     announce = announce or _announce
-    address = Address.parse(adb) if adb else Address(serial=serial)
     tool = find_tool(benchmark_model or options.get("benchmark_model"), home)
+    address = Address.parse(adb) if adb else usb_address(serial)
     session = AdbSession(
         address,
         load_signer(home),

@@ -17,20 +17,19 @@ _PATIENCE = Patience(allow_s=3.0, silence_s=3.0, resume_s=0.0, attempts=1)
 def attached(
     adb: Iterable[str] = (),
     *,
-    usb: Callable[[], Iterable[str]] | None = None,
+    usb: Callable[[], Iterable[str]] = list_usb,
     transport: Callable[[Address], Any] = open_transport,
 ) -> list[str]:
     """A line for each phone on USB and at each address `adb`: how to name it, what it is or why it cannot be asked."""
     try:
-        serials = list(usb() if usb else (device["serial"] for device in list_usb()))
-        lines = []
+        serials, lines = list(usb()), []
     except DeviceError as error:
         serials, lines = [], [f"phones on USB cannot be seen: {error}"]
-    for option, address in [
-        *(("--serial", Address(serial=serial)) for serial in serials),
-        *(("--adb", Address.parse(text)) for text in adb),
+    for name, address in [
+        *((f"--serial {serial}" if serial else "on USB", Address(serial=serial or None)) for serial in serials),
+        *((f"--adb {text}", Address.parse(text)) for text in adb),
     ]:
-        lines.append(f"{option} {address}: {_describe(address, transport)}")
+        lines.append(f"{name}: {_describe(address, transport)}")
     return lines
 
 

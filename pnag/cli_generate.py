@@ -15,7 +15,8 @@ from pnag.run import RUNS, Run
 from profiler.console import DebugOption, JsonOption, Progress, new_app, print_json, print_text, run_app, say
 
 if TYPE_CHECKING:
-    from pnag.deliver import Delivered
+    from lut.table import TableMetadata
+    from pnag.deliver import Delivered, Workshop
     from profiler.measurement import Measurement
 
 app = new_app()
@@ -60,11 +61,12 @@ def generate(
     found = generator.generate_many(budgets_ms, candidates=candidates, confidence=confidence, seed=seed)
     rows = [_row(candidate) for candidate in found]
     if targets or verify:
-        delivered = _deliver(directory, found, targets, rows, debug=debug)
+        workshop = _open_workshop(directory)
+        delivered = _deliver(workshop, found, targets, rows, debug=debug)
         if verify:
             reach = {"adb": adb, "serial": serial, "benchmark_model": benchmark_model}
             given = {name: value for name, value in reach.items() if value is not None}
-            _verify(verify, delivered, rows, allow_mismatch=allow_mismatch, **given)
+            _verify(verify, delivered, rows, workshop.table.metadata, allow_mismatch=allow_mismatch, **given)
     if json:
         print_json({"run": str(directory), "confidence": confidence, "networks": rows})
     else:
@@ -104,12 +106,17 @@ def _check_device(name: str) -> None:
     load_spec(name)
 
 
-def _deliver(
-    directory: Path, found: Sequence[Candidate], targets: Sequence[Path], rows: list[dict[str, Any]], *, debug: bool
-) -> list[Delivered]:
-    from pnag.deliver import Workshop, target_for
+def _open_workshop(directory: Path) -> Workshop:
+    from pnag.deliver import Workshop
 
-    workshop = Workshop(Run.load(directory))
+    return Workshop(Run.load(directory))
+
+
+def _deliver(
+    workshop: Workshop, found: Sequence[Candidate], targets: Sequence[Path], rows: list[dict[str, Any]], *, debug: bool
+) -> list[Delivered]:
+    from pnag.deliver import target_for
+
     delivered = []
     with Progress("exporting", len(found) * max(1, len(targets))) as progress:
         for candidate, row in zip(found, rows, strict=True):
@@ -130,18 +137,25 @@ def _deliver(
 
 
 def _verify(
-    device: str, delivered: Sequence[Delivered], rows: list[dict[str, Any]], *, allow_mismatch: bool, **options: Any
+    device: str,
+    delivered: Sequence[Delivered],
+    rows: list[dict[str, Any]],
+    table: TableMetadata,
+    *,
+    allow_mismatch: bool,
+    **options: Any,
 ) -> None:
-    """Measure on the device of that name; `options` say how to reach it."""
+    """Measure on the device of that name, set up as for the table; `options` say how to reach it."""
     from profiler.measure_networks import measure_networks
 
     networks = {str(index): made.network for index, made in enumerate(delivered)}
     with Progress("measuring", 0) as progress:
-        measured, found = measure_networks(
-            device, networks, allow_mismatch=allow_mismatch, watcher=progress, tell=say, **options
+        measured = measure_networks(
+            device, networks, table=table, allow_mismatch=allow_mismatch, watcher=progress, tell=say, **options
         )
-    for row, measurement in zip(rows, measured, strict=True):
-        row.update(_measured(measurement, row["budget_ms"]), device=found.model)
+    how = {"batch": measured.batch, **{name: measured.runtime.get(name) for name in ("threads", "precision")}}
+    for row, measurement in zip(rows, measured.measurements, strict=True):
+        row.update(_measured(measurement, row["budget_ms"]), device=measured.device.model, measured_with=how)
 
 
 def _measured(measurement: Measurement, budget_ms: float) -> dict[str, Any]:

@@ -88,11 +88,13 @@ def profile(
     out = out if out is not None else Path("lut") / f"{spec.name}.parquet"
     chosen = targets(serial or (), adb or (), out)
     on_gpu = _given(mode=mode, channels_last=channels_last, cold=cold, gpu=gpu)
-    options = _given(affinity=affinity, benchmark_model=benchmark_model, delegate=delegate) | on_gpu
+    options = _given(affinity=affinity, delegate=delegate) | on_gpu
     with ExitStack() as opened:
-        backends = [_open(opened, spec, target, options) for target in chosen]
+        backends = [_open(opened, spec, target, options | _given(benchmark_model=benchmark_model)) for target in chosen]
         networks = (calibrate, holdout)
-        jobs = [_job(backend, spec, profiled, networks, seed=seed, allow=allow_mismatch) for backend in backends]
+        jobs = [
+            _job(backend, spec, options, profiled, networks, seed=seed, allow=allow_mismatch) for backend in backends
+        ]
         prepared = _prepare(backends[0], jobs[0], spec, cache, deadline_s - started_s)
         runs = list(zip(chosen, backends, jobs, strict=True))
         tables = _measure_all(runs, prepared, fresh=fresh, deadline_s=deadline_s)
@@ -116,7 +118,14 @@ def _with_options(spec: DeviceSpec, **options: Any) -> DeviceSpec:
 
 
 def _job(
-    backend: Backend, spec: DeviceSpec, space: SearchSpace, networks: tuple[int, int], *, seed: int, allow: bool
+    backend: Backend,
+    spec: DeviceSpec,
+    options: Mapping[str, Any],
+    space: SearchSpace,
+    networks: tuple[int, int],
+    *,
+    seed: int,
+    allow: bool,
 ) -> Job:
     found = backend.device()
     calibrate, holdout = networks
@@ -125,7 +134,8 @@ def _job(
         say(f"going on though {mismatch}")
     units: tuple[Unit, ...] = (*block_units(space.blocks()), *sample_units(space, calibrate, holdout, seed))
     say(f"{found.model}: {len(units) - calibrate - holdout} blocks, {calibrate} + {holdout} networks")
-    device = {"spec": spec.name} | ({"mismatch": mismatch} if mismatch else {})
+    device = {"spec": spec.name, "options": options, "mismatch": mismatch}
+    device = {name: value for name, value in device.items() if value}
     sampling = sampling_for(spec, seed)
     return Job(space.to_dict(), space.resolution, space.classes, spec.batch, units, sampling, device)
 

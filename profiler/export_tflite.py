@@ -145,11 +145,16 @@ class TfliteFactory:
 
 
 def tflite_factory(cache: ArtefactCache, batch: int, precision: str = "float32") -> TfliteFactory:
-    """The factory for TFLite, in float32, `dynamic-int8` or `int8`.
+    """The factory for TFLite files for a device that computes in `precision`; see `file_precision`."""
+    return TfliteFactory(cache, batch, file_precision(precision))
+
+
+def file_precision(precision: str) -> Precision:
+    """What a file is in for a device that computes in `precision`: `float32`, `dynamic-int8` or `int8`.
 
     `float16` is how a delegate computes a float32 file. Raises `ExportError` for another precision.
     """
     of_file = _FILE_PRECISIONS.get(precision)
     if of_file is None:
         raise ExportError(f"unknown precision '{precision}'; choose from {', '.join(_FILE_PRECISIONS)}")
-    return TfliteFactory(cache, batch, of_file)
+    return of_file

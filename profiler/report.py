@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -68,6 +69,8 @@ def summary(table: LatencyTable, path: Path, seconds: float) -> str:
         f"networks  {_prediction(table)}",
         f"session   {_quality(table)}, {seconds:.0f} s in all",
     ]
+    if state := _state(table):
+        lines.append(f"state     {state}")
     lines += [f"failed    {entry.block}: {entry.reason}" for entry in failed[:5]]
     if len(failed) > 5:
         lines.append(f"failed    and {len(failed) - 5} more; pnag-lut check {path} lists them")
@@ -83,6 +86,27 @@ def _prediction(table: LatencyTable) -> str:
         f"{fitted} for calibration; {fidelity.n} unseen ones predicted to {100 * fidelity.mape:.2f} % on average, "
         f"{100 * fidelity.worst:.1f} % at worst, rank correlation {fidelity.rank_correlation:.3f}"
     )
+
+
+def _state(table: LatencyTable) -> str:
+    """How the device was before and after, and its clocks meanwhile, as far as it tells."""
+    before, after = (table.metadata.sampling["quality"][when] for when in ("before", "after"))
+    parts = [
+        f"{label}{before[name]:{form}} to {after[name]:{form}} {unit}"
+        for name, label, form, unit in (
+            ("temperature_c", "", ".1f", "°C"),
+            ("battery_percent", "battery ", ".0f", "%"),
+        )
+        if name in before and name in after
+    ]
+    clocks = [entry.clock_mhz for entry in table.entries if isfinite(entry.clock_mhz)]
+    if clocks:
+        parts.append(f"clocks {min(clocks):.0f} to {max(clocks):.0f} MHz")
+    if governors := before.get("governors"):
+        parts.append(f"governor {', '.join(governors)}")
+    if "charging" in before:
+        parts.append("charging" if before["charging"] else "not charging")
+    return ", ".join(parts)
 
 
 def _quality(table: LatencyTable) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from devices.backend import Artefact, Backend, Slice
+from devices.backend import Artefact, Backend, DeviceState, Slice
 from devices.errors import MeasurementError
 from profiler.journal import Journal
 from profiler.measurement import Measurement, Visit
@@ -110,6 +110,7 @@ class Session:
             known_ms=[visit.reference_ms for visit in known],
         )
         self._reference = reference
+        self._before = self._after = DeviceState()
         self._repeated = 0
         self._resumed = len(known)
 
@@ -149,11 +150,13 @@ class Session:
         """
         try:
             number = 0
+            self._before = self._backend.state()
             if not all(map(self.finished, self._units)):
                 self._warm_up()
             while not all(map(self.finished, self._units)) and not self._time_is_up():
                 self._measure_round(number)
                 number += 1
+            self._after = self._backend.state()
         finally:
             self._pool.close()
         return self._result()
@@ -255,6 +258,8 @@ class Session:
             "disturbed_share": _share(timed, "disturbed"),
             "drifted_share": _share(timed, "drifted"),
             "throttled_share": _share(timed, "throttled"),
+            "before": _plain(self._before),
+            "after": _plain(self._after),
         }
         return SessionResult(measurements, all(map(self.finished, self._units)), quality)
 
@@ -266,6 +271,15 @@ class Session:
         if not any(visit.times_ms for visit in visits):
             return Measurement(unit.name, visits, failures[-1] if failures else "the time was up before its turn")
         return Measurement(unit.name, visits)
+
+
+def _plain(state: DeviceState) -> dict[str, Any]:
+    """What is known of a state, as JSON values."""
+    values = {"temperature_c": state.temperature_c, "clock_mhz": state.clock_mhz, "load": state.load}
+    return {name: value for name, value in values.items() if value is not None} | {
+        "throttled": state.throttled,
+        **state.details,
+    }
 
 
 def _share(visits: Sequence[Visit], flag: str) -> float:

@@ -29,37 +29,6 @@ Open = Callable[..., AdbSession]
 
 
 @pytest.fixture
-def phone(tmp_path: Path) -> Iterator[FakePhone]:
-    with FakePhone(tmp_path / "phone") as phone:
-        yield phone
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: Path) -> Path:
-    """A home with a key of ours: making one takes most of a second."""
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    place = own_key_path(tmp_path / "home")
-    place.parent.mkdir(parents=True)
-    shutil.copy(key, place)
-    return tmp_path / "home"
-
-
-@pytest.fixture(scope="session")
-def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return load_signer(tmp_path_factory.mktemp("key")).path
-
-
-@pytest.fixture
-def time() -> FakeTime:
-    return FakeTime()
-
-
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
 def open_session(phone: FakePhone, home: Path, time: FakeTime, said: list[str]) -> Iterator[Open]:
     opened = []
 

@@ -1,6 +1,7 @@
 """The back-end for phones: what it recognises, what it measures, and what it does when the phone misbehaves."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 
 from devices import Artefact, Slice, load_spec, open_backend
 from devices.adb import Patience
-from devices.adb_keys import load_signer
 from devices.android import AndroidBackend, open_android
 from devices.android_identity import CPU, choose_cores, core_mask, fastest_cores, parse_identity
 from devices.android_list import attached
@@ -28,44 +28,16 @@ from devices.errors import (
 from tests.devices.contract import QUICK, BackendContract
 from tests.phone import FakePhone, fake_model, fake_tool
 from tests.phone.time import FakeTime
+from tests.phone.usb import UsbBus
 
 CALM = Patience(allow_s=10.0, silence_s=10.0, resume_s=30.0, attempts=4)
 ANDROID_12 = {"ro.build.version.sdk": "31", "ro.soc.model": "SM8350", "ro.soc.manufacturer": "QTI"}
 Open = Callable[..., AndroidBackend]
 
 
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    load_signer(home)
-    return home
-
-
-@pytest.fixture(autouse=True)
-def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-
-
 @pytest.fixture
-def phone(tmp_path: Path) -> Iterator[FakePhone]:
-    with FakePhone(tmp_path / "phone") as phone:
-        yield phone
-
-
-@pytest.fixture
-def time() -> FakeTime:
-    return FakeTime()
-
-
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def open_phone(tmp_path: Path, home: Path, time: FakeTime, said: list[str]) -> Iterator[Open]:
+def open_phone(home: Path, tool: Path, time: FakeTime, said: list[str]) -> Iterator[Open]:
     opened: list[AndroidBackend] = []
-    tool = fake_tool(tmp_path / "benchmark_model")
 
     def open_phone(
         phone: FakePhone, device: str = "snapdragon821", cool_down_s: float | None = None, **options: object
@@ -183,13 +155,80 @@ class TestIdentity:
     def test_a_mask_has_a_bit_for_each_core(self) -> None:
         assert f"{core_mask((2, 3)):x}" == "c"
 
-    def test_phones_at_hand_are_listed_with_how_to_name_them(
-        self, phone: FakePhone, home: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("HOME", str(home))
+    @pytest.mark.usefixtures("home")
+    def test_phones_at_hand_are_listed_with_how_to_name_them(self, phone: FakePhone) -> None:
         lines = attached([phone.address, "127.0.0.1:1"], usb=list)
         assert lines[0] == f"--adb {phone.address}: Fake Loopback 821 (MSM8996pro), Android 8.0.0, arm64-v8a"
         assert "nothing listens there" in lines[1]
+
+    @pytest.mark.usefixtures("home")
+    def test_phones_on_usb_are_listed_by_serial(self, phone: FakePhone, usb: UsbBus) -> None:
+        usb.attach("A1B2", phone)
+        assert attached() == ["--serial A1B2: Fake Loopback 821 (MSM8996pro), Android 8.0.0, arm64-v8a"]
+        usb.attach("A1B2", phone, locked=True)
+        (line,) = attached()
+        assert line.startswith("on USB: no permission to open the phone")
+        assert "udev" in line
+
+    @pytest.mark.usefixtures("home")
+    def test_where_usb_cannot_be_used_the_list_says_what_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "usb1", None)
+        monkeypatch.delitem(sys.modules, "adb_shell.transport.usb_transport", raising=False)
+        (line,) = attached()
+        assert line.startswith("phones on USB cannot be seen: USB needs the extra 'usb'")
+
+
+class TestUsb:
+    @pytest.fixture
+    def open_usb(self, home: Path, tool: Path, time: FakeTime) -> Callable[..., AndroidBackend]:
+        def open_usb(serial: str | None = None) -> AndroidBackend:
+            spec = load_spec("snapdragon821")
+            return open_android(
+                spec, serial=serial, benchmark_model=tool, home=home, patience=CALM, clock=time.clock, sleep=time.sleep
+            )
+
+        return open_usb
+
+    def test_the_only_phone_is_taken(self, phone: FakePhone, usb: UsbBus, open_usb: Open, artefact: Artefact) -> None:
+        usb.attach("A1B2", phone)
+        backend = open_usb()
+        assert backend.load(artefact).measure(QUICK).times_ms == (pytest.approx(0.8, rel=0.02),)
+        backend.close()
+
+    def test_another_phone_that_is_plugged_in_later_is_not_taken_for_it(
+        self, phone: FakePhone, tmp_path: Path, usb: UsbBus, open_usb: Open, artefact: Artefact
+    ) -> None:
+        with FakePhone(tmp_path / "other") as other:
+            usb.attach("A1B2", phone)
+            backend = open_usb()
+            usb.detach("A1B2")
+            usb.attach("C3D4", other)
+            usb.attach("A1B2", phone)
+            phone.drop()
+            assert backend.load(artefact).measure(QUICK).times_ms
+            backend.close()
+            assert other.commands == []
+
+    def test_of_several_phones_one_must_be_named(
+        self, phone: FakePhone, tmp_path: Path, usb: UsbBus, open_usb: Open
+    ) -> None:
+        with FakePhone(tmp_path / "other", soc_id="312") as other:
+            usb.attach("A1B2", phone)
+            usb.attach("C3D4", other)
+            with pytest.raises(RuntimeUnavailableError, match=r"2 phones are attached \(A1B2, C3D4\).*--serial"):
+                open_usb()
+            backend = open_usb("C3D4")
+            assert backend.device().fields["soc"] == "APQ8096pro"
+            backend.close()
+
+    def test_a_serial_that_is_not_attached_is_named(self, phone: FakePhone, usb: UsbBus, open_usb: Open) -> None:
+        usb.attach("A1B2", phone)
+        with pytest.raises(RuntimeUnavailableError, match="no phone with the serial X9 is attached"):
+            open_usb("X9")
+
+    def test_no_phone_at_all_says_what_to_do(self, usb: UsbBus, open_usb: Open) -> None:
+        with pytest.raises(RuntimeUnavailableError, match="plug it in and turn on USB debugging"):
+            open_usb()
 
 
 class TestState:
@@ -321,8 +360,7 @@ class TestMeasuring:
         with pytest.raises(MeasurementError, match=r"is onnx, and a phone runs \.tflite files"):
             backend.load(Artefact("x", "onnx", (1, 3, 8, 8), Path("x.onnx")))
 
-    def test_it_is_in_the_registry(self, phone: FakePhone, home: Path, tmp_path: Path) -> None:
-        tool = fake_tool(tmp_path / "tool")
+    def test_it_is_in_the_registry(self, phone: FakePhone, home: Path, tool: Path) -> None:
         backend = open_backend(load_spec("android"), adb=phone.address, benchmark_model=tool, home=home)
         assert backend.artefact_format == "tflite"
         backend.close()

@@ -13,7 +13,8 @@ class Fault:
     `messages`: so many messages have arrived since it was ordered. `service`: a service is opened whose name
     contains this text (the `nth` such). `pushed_bytes`: so many bytes were pushed in one transfer.
     `attempts` is how many connections are turned away afterwards (-1: all), `readings` how many states are
-    read before a hot phone has cooled down, `factor` how much slower it is meanwhile.
+    read before a hot phone has cooled down, `factor` how much slower it is meanwhile, `told` whether it shows in
+    what the phone says of itself.
     """
 
     kind: str
@@ -24,6 +25,7 @@ class Fault:
     attempts: int = 2
     readings: int = 3
     factor: float = 1.6
+    told: bool = True
     seen: int = 0
     matched: int = 0
 

@@ -97,10 +97,15 @@ class FakePhone:
         """How the tool behaves: whose spelling, whether it prints nonsense next, which flags it lacks."""
         self.files.write("/tool", f"{output}\n{int(garbage)}\n{lacks}\n")
 
-    def set_heat(self, factor: float) -> None:
-        """How much slower it is now; a hot phone caps its clocks, and says so where Android is new enough."""
+    def set_heat(self, factor: float, *, told: bool = True) -> None:
+        """How much slower it is now; a hot phone caps its clocks, and says so where Android is new enough.
+
+        Unless it is `told`, all that the phone says of itself stays as it is.
+        """
         hot = factor > 1.0
         self.files.write("/heat", f"{factor}\n")
+        if not told:
+            return
         for core, khz in enumerate(self._max_khz):
             now = round(khz / factor)
             self.files.write(f"{_CPU}/cpu{core}/cpufreq/scaling_max_freq", f"{now}\n")
@@ -163,7 +168,7 @@ class FakePhone:
 
     def _strike_throttle(self, fault: Fault, _: Connection) -> None:
         self._readings_left = fault.readings
-        self.set_heat(fault.factor)
+        self.set_heat(fault.factor, told=fault.told)
 
     def _strike_garbage(self, _: Fault, __: Connection) -> None:
         output = int((self.files.root / "tool").read_text().split("\n")[0])

@@ -1,26 +1,28 @@
 """Whole sessions on phones that only say how long things take: complete tables, whatever happens meanwhile."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import profiler.cli
 from devices import Artefact, Slice, load_spec
-from devices.adb_keys import load_signer
 from devices.android import open_android
 from devices.errors import ConnectionLostError
-from lut.table import LatencyTable
+from lut.table import LatencyTable, TableMetadata
 from profiler import measure_networks
-from profiler.console import run_app
+from profiler.measure_networks import OnDevice
 from profiler.modules import Network, build_network
 from profiler.plan import block_units
-from tests.phone import FakePhone, fake_model, fake_tool
+from tests.phone import FakePhone, fake_model
 from tests.phone.bench import SPACE, Bench
 from tests.phone.models import PhoneModels, latency_us
 from tests.phone.time import FakeTime
+from tests.phone.usb import UsbBus
+from tests.pnag.commands import Ended, runner
 
 SPEC = """name = "phone"
 title = "phone"
@@ -36,45 +38,24 @@ min_rounds = 1
 max_rounds = 1
 segment_s = 3.0
 """
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    load_signer(home)
-    return home
-
-
-@pytest.fixture(autouse=True)
-def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+Profile = Callable[..., Ended]
 
 
 @pytest.fixture
-def phone(tmp_path: Path) -> Iterator[FakePhone]:
-    with FakePhone(tmp_path / "phone") as phone:
-        yield phone
-
-
-@pytest.fixture
-def profile(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `pnag-profile` on the phones given; gives exit status, stdout and stderr."""
+def profile(
+    tmp_path: Path, home: Path, tool: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Profile:
+    """Runs `pnag-profile` on the phones given, with files that only say how long they take."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(home))
     monkeypatch.setattr(profiler.cli, "open_factory", lambda *_, **__: PhoneModels(tmp_path / "models"))
     (tmp_path / "phone.toml").write_text(SPEC)
-    tool = fake_tool(tmp_path / "benchmark_model")
+    run = runner(profiler.cli.main, capsys, monkeypatch)
 
-    def profile(phones: list[FakePhone], *options: str) -> tuple[int, str, str]:
+    def profile(phones: list[FakePhone], *options: str) -> Ended:
         words = ["--device", "phone.toml", "--resolution", "32", "--classes", "10", "--benchmark-model", str(tool)]
         for phone in phones:
             words += ["--adb", phone.address]
-        monkeypatch.setattr(sys, "argv", ["pnag-profile", *words, *options])
-        with pytest.raises(SystemExit) as ended:
-            run_app(profiler.cli.app, "pnag-profile")
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
+        return run(*words, *options)
 
     return profile
 
@@ -91,10 +72,12 @@ def bench(phone: FakePhone, tmp_path: Path, home: Path) -> Bench:
     return Bench(phone, tmp_path, home)
 
 
-def test_all_blocks_of_the_space_are_profiled_by_the_command(phone: FakePhone, profile: Run, tmp_path: Path) -> None:
-    status, out, _ = profile([phone], "--calibrate", "8", "--holdout", "4", "--json")
-    document = json.loads(out)
-    assert (status, document["blocks"], document["failed"]) == (0, 93, [])
+def test_all_blocks_of_the_space_are_profiled_by_the_command(
+    phone: FakePhone, profile: Profile, tmp_path: Path
+) -> None:
+    ended = profile([phone], "--calibrate", "8", "--holdout", "4", "--json")
+    document = ended.document
+    assert (ended.code, document["blocks"], document["failed"]) == (0, 93, [])
     assert document["fidelity"]["mape"] < 0.025
     assert document["fidelity"]["worst"] < 0.07
     table = LatencyTable.load(tmp_path / "lut/phone.parquet")
@@ -108,26 +91,57 @@ def test_all_blocks_of_the_space_are_profiled_by_the_command(phone: FakePhone, p
 
 
 @pytest.mark.usefixtures("few_blocks")
-def test_two_phones_have_a_table_each(profile: Run, tmp_path: Path) -> None:
+def test_the_phones_state_before_and_after_is_kept_and_told(phone: FakePhone, profile: Profile, tmp_path: Path) -> None:
+    ended = profile([phone])
+    quality = LatencyTable.load(tmp_path / "lut/phone.parquet").metadata.sampling["quality"]
+    for when in ("before", "after"):
+        state = quality[when]
+        assert (state["temperature_c"], state["battery_percent"], state["throttled"]) == (28.0, 84, False)
+        assert (state["governors"], state["caps_mhz"]) == (["interactive"], [2342.4, 2342.4])
+    assert (
+        "state     28.0 to 28.0 °C, battery 84 to 84 %, clocks 2342 to 2342 MHz, governor interactive, charging\n"
+        in ended.out
+    )
+
+
+@pytest.mark.usefixtures("few_blocks")
+def test_two_phones_have_a_table_each(profile: Profile, tmp_path: Path) -> None:
     with FakePhone(tmp_path / "one") as one, FakePhone(tmp_path / "two") as two:
         two.set_heat(1.0)
-        status, out, _ = profile([one, two], "--json")
+        ended = profile([one, two], "--json")
         names = [f"phone-127.0.0.1-{phone.address.split(':')[1]}.parquet" for phone in (one, two)]
-    assert status == 0
-    assert [Path(document["table"]).name for document in json.loads(out)["tables"]] == names
+    assert ended.code == 0
+    assert [Path(document["table"]).name for document in ended.document["tables"]] == names
     assert [len(LatencyTable.load(tmp_path / "lut" / name).blocks) for name in names] == [4, 4]
 
 
 @pytest.mark.usefixtures("few_blocks")
-def test_one_phone_that_fails_does_not_stop_the_other(profile: Run, tmp_path: Path) -> None:
+def test_two_phones_on_usb_are_told_apart_by_their_serials(profile: Profile, usb: UsbBus, tmp_path: Path) -> None:
+    with FakePhone(tmp_path / "one") as one, FakePhone(tmp_path / "two") as two:
+        usb.attach("A1B2", one)
+        usb.attach("C3D4", two)
+        listed = profile([], "--list-devices")
+        refused = profile([])
+        ended = profile([], "--serial", "A1B2", "--serial", "C3D4", "--json")
+    assert "--serial A1B2: Fake" in listed.out
+    assert "--serial C3D4: Fake" in listed.out
+    assert (refused.code, refused.says("2 phones are attached", "A1B2", "--serial")) == (3, True)
+    assert ended.code == 0
+    names = ["phone-A1B2.parquet", "phone-C3D4.parquet"]
+    assert [Path(document["table"]).name for document in ended.document["tables"]] == names
+    assert [len(LatencyTable.load(tmp_path / "lut" / name).blocks) for name in names] == [4, 4]
+
+
+@pytest.mark.usefixtures("few_blocks")
+def test_one_phone_that_fails_does_not_stop_the_other(profile: Profile, tmp_path: Path) -> None:
     with FakePhone(tmp_path / "one") as one, FakePhone(tmp_path / "two") as two:
         two.faults.order("full", service="--graph")
         two.files.set_free_bytes(1 << 20)
         two.set_tool(lacks="use_xnnpack")
-        status, out, err = profile([one, two])
-    assert status == 3
-    assert out.count("4 measured") == 1
-    assert "does not know --use_xnnpack" in err.splitlines()[-1]
+        ended = profile([one, two])
+    assert ended.code == 3
+    assert ended.out.count("4 measured") == 1
+    assert ended.says("does not know --use_xnnpack")
 
 
 @pytest.mark.usefixtures("few_blocks")
@@ -141,18 +155,18 @@ def test_one_phone_that_fails_does_not_stop_the_other(profile: Run, tmp_path: Pa
     ],
 )
 def test_what_cannot_be_helped_is_one_line(
-    phone: FakePhone, profile: Run, trouble: Callable[[FakePhone], None], says: str
+    phone: FakePhone, profile: Profile, trouble: Callable[[FakePhone], None], says: str
 ) -> None:
     trouble(phone)
-    status, out, err = profile([phone])
-    assert (status, out) == (3, "")
-    assert says in err.splitlines()[-1]
+    ended = profile([phone])
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.says(says)
 
 
-def test_the_command_lists_phones_at_addresses(phone: FakePhone, profile: Run) -> None:
-    status, out, _ = profile([phone], "--list-devices")
-    assert status == 0
-    assert f"--adb {phone.address}: Fake Loopback 821 (MSM8996pro)" in out
+def test_the_command_lists_phones_at_addresses(phone: FakePhone, profile: Profile) -> None:
+    ended = profile([phone], "--list-devices")
+    assert ended.code == 0
+    assert f"--adb {phone.address}: Fake Loopback 821 (MSM8996pro)" in ended.out
 
 
 @pytest.mark.parametrize("kind", ["drop", "vanish", "reboot", "garbage", "kill_tool"])
@@ -181,8 +195,10 @@ def test_a_session_that_lost_its_phone_goes_on_where_it_was(bench: Bench) -> Non
     assert result.quality["resumed_visits"] == before
 
 
-def test_throttling_is_noticed_waited_out_and_measured_again(bench: Bench) -> None:
-    bench.phone.faults.order("throttle", service="--graph", nth=8, readings=6)
+@pytest.mark.parametrize("told", [True, False])
+def test_throttling_is_noticed_waited_out_and_measured_again(bench: Bench, told: bool) -> None:
+    """Where the phone says nothing of it, the reference block tells."""
+    bench.phone.faults.order("throttle", service="--graph", nth=8, readings=6, told=told)
     result = bench.run()
     bench.check(result)
     assert result.quality["waited_s"] > 0
@@ -197,37 +213,65 @@ def test_throttling_without_end_is_said_of_every_visit(bench: Bench) -> None:
     assert result.quality["throttled_share"] > 0
 
 
-def test_networks_are_verified_on_the_phone(
-    phone: FakePhone, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The conversion is another's affair: here the files only say what they take."""
+@pytest.fixture
+def verify(  # noqa: PLR0917
+    phone: FakePhone, home: Path, tool: Path, time: FakeTime, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., OnDevice]:
+    """Measures a network on the phone. The conversion is another's affair: here the files only say what they take."""
 
-    def export(network: Network, _: object, path: Path) -> None:
+    def export(network: Network, shape: tuple[int, ...], path: Path, precision: str) -> None:
+        said.append(f"converted {shape} {precision}")
         fake_model(path, latency_us(network.specs))
 
+    def verify(network: Network, table: TableMetadata | None = None) -> OnDevice:
+        reach = {"adb": phone.address, "benchmark_model": tool, "home": home}
+        clock = {"clock": time.clock, "sleep": time.sleep, "announce": said.append}
+        return measure_networks.measure_networks(
+            "snapdragon821", {"a": network}, table=table, tell=said.append, **reach, **clock
+        )
+
     monkeypatch.setattr(measure_networks, "export_tflite", export)
-    time, smallest = FakeTime(), SPACE.decompose(SPACE.extremes()[0])
-    (measured,), found = measure_networks.measure_networks(
-        "snapdragon821",
-        {"a": build_network(smallest)},
-        tell=lambda _: None,
-        adb=phone.address,
-        benchmark_model=fake_tool(tmp_path / "tool"),
-        home=home,
-        clock=time.clock,
-        sleep=time.sleep,
-    )
-    assert found.model == "Fake Loopback 821 (MSM8996pro)"
-    assert measured.median_ms * 1000 == pytest.approx(latency_us(smallest), rel=0.02)
+    return verify
 
 
-def test_real_models_run_in_the_tools_place(tmp_path: Path, home: Path) -> None:
+def test_networks_are_verified_on_the_phone(verify: Callable[..., OnDevice]) -> None:
+    smallest = SPACE.decompose(SPACE.extremes()[0])
+    measured = verify(build_network(smallest))
+    assert measured.device.model == "Fake Loopback 821 (MSM8996pro)"
+    assert measured.measurements[0].median_ms * 1000 == pytest.approx(latency_us(smallest), rel=0.02)
+
+
+@pytest.mark.usefixtures("few_blocks")
+def test_verification_measures_as_the_table_was_made(
+    phone: FakePhone, profile: Profile, verify: Callable[..., OnDevice], said: list[str], tmp_path: Path
+) -> None:
+    how = ("--batch", "2", "--threads", "2", "--precision", "float16", "--delegate", "gpu", "--affinity", "0-1")
+    assert profile([phone], *how).code == 0
+    table = LatencyTable.load(tmp_path / "lut/phone.parquet").metadata
+    assert table.device["options"] == {"affinity": "0-1", "delegate": "gpu"}
+    asked = {command for command in phone.commands if "--graph" in command}
+    phone.commands.clear()
+    table = replace(table, device={**table.device, "spec": "snapdragon821"})
+    measured = verify(build_network(SPACE.decompose(SPACE.extremes()[0])), table)
+    assert said == ["converted (2, 3, 32, 32) float32"]
+    assert (measured.batch, measured.runtime["precision"], measured.runtime["core_mask"]) == (2, "float16", "3")
+    flags = [{_flags(command) for command in commands if "--graph" in command} for commands in (asked, phone.commands)]
+    assert flags[0] == flags[1]
+
+
+def _flags(command: str) -> str:
+    """How a run was started, without what it runs and for how long."""
+    words = command[command.index("taskset") : command.index(")", command.index("taskset"))].split()
+    return " ".join(word for word in words if not re.match(r"--(graph|num_runs|.*_secs|warmup_runs)=", word))
+
+
+def test_real_models_run_in_the_tools_place(tmp_path: Path, home: Path, tool: Path) -> None:
     data = Path(__file__).parents[1] / "devices/data"
     with FakePhone(tmp_path / "phone", real=True) as phone:
         backend = open_android(
             load_spec("snapdragon821"),
             adb=phone.address,
-            benchmark_model=fake_tool(tmp_path / "tool"),
+            benchmark_model=tool,
             home=home,
             announce=lambda _: None,
         )

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from devices import Slice
 from lut.table import LatencyTable
 from pnag import cli_generate, cli_train
 from pnag.architecture import Architecture
 from pnag.archive import AccuracyArchive
 from pnag.export_metadata import read_metadata
 from pnag.generate import Generator
-from pnag.run import GENERATOR
+from pnag.run import GENERATOR, MANIFEST, TABLE
 from pnag.sampling import sample_spread
 from pnag.space import load_space
+from profiler import measure_networks
+from profiler.session import Sampling
+from profiler.stopping import StopSettings
 from tests.pnag.commands import Ended, Run, runner
 from tests.tables import made_up_table
 
@@ -128,6 +133,27 @@ def test_a_network_is_measured_on_this_machine(generate: Run, run: Path) -> None
     (network,) = ended.document["networks"]
     assert network["measured_ms"] > 0
     assert network["kept"] == (network["measured_ms"] <= 3.2)
+    assert network["measured_with"] == {"batch": 1, "threads": 1, "precision": "float32"}
+    assert "measured unlike the table" in ended.err
+
+
+def test_a_network_is_measured_at_the_tables_batch_and_threads(
+    generate: Run, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = Slice(min_time_s=0.0, min_runs=3)
+    quick = Sampling(once, once, once, warm_up_s=0.0, max_wait_s=0.0, stop=StopSettings(1.0, 2, 2))
+    monkeypatch.setattr(measure_networks, "sampling_for", lambda _: quick)
+    shutil.copytree(run, tmp_path / "run")
+    table = LatencyTable.load(run / TABLE)
+    about = replace(table.metadata, batch=4, runtime={"name": "onnxruntime", "threads": 2, "precision": "float32"})
+    replace(table, metadata=about).save(tmp_path / "run" / TABLE)
+    manifest = json.loads((tmp_path / "run" / MANIFEST).read_text())
+    manifest["stages"]["table"]["sha256"] = replace(table, metadata=about).content_sha256
+    (tmp_path / "run" / MANIFEST).write_text(json.dumps(manifest))
+    ended = generate("3.2", "--from", tmp_path / "run", "--verify", "cpu", "--json")
+    assert ended.code == 0
+    (network,) = ended.document["networks"]
+    assert network["measured_with"] == {"batch": 4, "threads": 2, "precision": "float32"}
 
 
 def test_an_unknown_suffix_is_told_before_any_work(generate: Run, run: Path, tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""A device set up as it was when a latency table was made: what is then measured may be compared with the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from devices import DeviceInfo, DeviceSpec, load_spec
+from devices.errors import UnknownDeviceError
+from lut.table import TableMetadata
+
+# Back-ends that run .tflite files, whose precision is that of the file.
+_TFLITE = frozenset({"android", "litert"})
+# What a difference in would make latencies differ, in the order in which it is said.
+_TELLING = ("version", "precision", "threads", "delegate", "core_mask", "provider", "mode", "memory_format", "l2")
+
+
+def as_profiled(spec: DeviceSpec, about: TableMetadata) -> tuple[DeviceSpec, Mapping[str, Any]]:
+    """`spec` with what the table says in place of its own, and the options that the table's back-end was given.
+
+    Batch and threads are the table's on any device. Precision and options are, where the device has the
+    back-end that the table was made with; of other back-ends only those that run the same files take its
+    precision, and cores mean something on the same device only. What the table does not say (it was imported)
+    stays as it is in `spec`.
+    """
+    made_on = _backend_of(about, spec)
+    same = made_on == spec.backend
+    said: dict[str, Any] = {"batch": about.batch}
+    if "threads" in about.runtime:
+        said["threads"] = about.runtime["threads"]
+    if "precision" in about.runtime and (same or {made_on, spec.backend} <= _TFLITE):
+        said["precision"] = about.runtime["precision"]
+    options = dict(about.device.get("options", {})) if same else {}
+    if about.device.get("spec") != spec.name:
+        options.pop("affinity", None)
+    return replace(spec, **said), options
+
+
+def _backend_of(about: TableMetadata, spec: DeviceSpec) -> str:
+    """The back-end by which the table was made; empty if its device is not known here."""
+    name = str(about.device.get("spec", ""))
+    if name == spec.name:
+        return spec.backend
+    try:
+        return load_spec(name).backend
+    except UnknownDeviceError:
+        return ""
+
+
+def difference(about: TableMetadata, found: DeviceInfo, runtime: Mapping[str, Any]) -> str | None:
+    """What is unlike the table's measurements all the same, as a notice; None if nothing that is known is."""
+    pairs: list[tuple[str, Any, Any]] = [("device", about.device.get("model"), found.model)]
+    if about.runtime.get("name") == runtime.get("name"):
+        pairs += [(name, about.runtime.get(name), runtime.get(name)) for name in _TELLING]
+    else:
+        pairs += [("runtime", about.runtime.get("name"), runtime.get("name"))]
+    parts = [f"{name} {here} (the table's: {there})" for name, there, here in pairs if there not in (None, here)]
+    return f"measured unlike the table: {', '.join(parts)}" if parts else None
