@@ -39,7 +39,7 @@ class DeviceSpec:
         for name, pattern in self.match.items():
             value = str(found.fields.get(name, ""))
             if re.search(pattern, value, re.IGNORECASE) is None:
-                return f"{name} is '{value or 'unknown'}', and {self.name} is a {self.title}"
+                return f"{name} is '{value or 'unknown'}', but {self.name} is for {self.title}"
         return None
 
     def check(self, found: DeviceInfo, *, allow_mismatch: bool = False) -> str | None:

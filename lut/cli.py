@@ -171,3 +171,7 @@ def _imported_metadata(space: SearchSpace, device: str, batch: int) -> TableMeta
 def main() -> None:
     """The command `pnag-lut`."""
     run_app(app, "pnag-lut")
+
+
+if __name__ == "__main__":
+    main()

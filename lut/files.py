@@ -22,15 +22,47 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         try:
+            _require_file_in_folder(path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists() and not path.is_file():  # nor may a rename replace a device such as /dev/stdout
-                raise OSError(errno.EINVAL, "it is a folder or a device, not a file")
             yield temporary
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             temporary.replace(path)
         except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+            raise _unwritable(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: str | Path) -> None:
+    """Raise `OutputError` if a file at `path` could not be written; for commands that do long work first.
+
+    Makes no folder: where those of `path` are missing, the one that is there is tried.
+    """
+    path = Path(path)
+    try:
+        probe = _require_file_in_folder(path) / f".{path.name}.{os.getpid()}.probe"
+        try:
+            probe.touch()
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _require_file_in_folder(path: Path) -> Path:
+    """The nearest folder above `path` that is there. Raises `OSError` if something that is no folder is in the way."""
+    if path.exists() and not path.is_file():  # nor may a rename replace a device such as /dev/stdout
+        raise OSError(errno.EINVAL, "it is a folder or a device, not a file")
+    above = next(folder for folder in path.parents if folder.exists() or folder == folder.parent)
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{above} is not a folder")
+    return above
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    reason = error.strerror or str(error)
+    if error.errno and "[errno" in reason:  # pyarrow puts the system's reason behind words of its own
+        reason = os.strerror(error.errno)
+    return OutputError(f"cannot write {path}: {reason}; choose another place")

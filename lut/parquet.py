@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -59,13 +60,18 @@ def read_parquet(path: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any]
     except PermissionError as error:
         raise TableFormatError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     except (pa.ArrowException, OSError, EOFError, ValueError, MemoryError, OverflowError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise TableFormatError(f"{path} is damaged or not a parquet file ({reason}); profile again") from error
+        raise TableFormatError(f"{path} is damaged or not a parquet file ({_reason(error)}); profile again") from error
     if not isinstance(metadata, dict):
         raise TableFormatError(f"{path} is parquet but not a latency table: it has no '{METADATA_KEY.decode()}'")
     if missing := [f.name for f in fields(Entry) if f.name not in arrow.column_names]:
         raise TableFormatError(f"{path} lacks the columns {', '.join(missing)}; profile again")
     return rows, metadata
+
+
+def _reason(error: BaseException) -> str:
+    """What is wrong, without the path, which pyarrow repeats, and its guesses at the cause."""
+    line = (str(error) or type(error).__name__).splitlines()[0]
+    return re.sub(r"^Could not open Parquet input source '.*?': ", "", line).partition(". ")[0]
 
 
 def _is_nan(value: Any) -> bool:

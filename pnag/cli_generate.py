@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lut.files import require_writable
 from pnag.budget import parse_budget
 from pnag.generate import CANDIDATES, Candidate, Generator
 from pnag.run import RUNS, Run
@@ -52,8 +53,9 @@ def generate(
     """The most accurate network that keeps each budget, at once."""
     budgets_ms = [parse_budget(text) for text in budgets]
     targets = list(export or ())
-    if targets:
-        _check_targets(targets)
+    _check_targets(targets, budgets_ms)
+    if verify is not None:
+        _check_device(verify)
     directory = from_ if from_ is not None else Run.latest(RUNS).directory
     generator = Generator.load(directory)
     found = generator.generate_many(budgets_ms, candidates=candidates, confidence=confidence, seed=seed)
@@ -84,18 +86,30 @@ def _row(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _check_targets(targets: Sequence[Path]) -> None:
-    """Say at once, not after seconds of work, that a file's suffix names no format."""
+def _check_targets(targets: Sequence[Path], budgets_ms: Sequence[float]) -> None:
+    """Say at once, not after seconds of work, that a file's suffix names no format, or that it cannot be written."""
+    if not targets:
+        return
+    from pnag.deliver import target_for
     from pnag.export import check_target
 
     for target in targets:
         check_target(target)
+        for budget_ms in budgets_ms:
+            require_writable(target_for(target, budget_ms, several=len(budgets_ms) > 1))
+
+
+def _check_device(name: str) -> None:
+    """Say at once that there is no device of that name."""
+    from devices import load_spec
+
+    load_spec(name)
 
 
 def _open_workshop(directory: Path) -> Workshop:
     from pnag.deliver import Workshop
 
-    return Workshop(Run.load(directory), say)
+    return Workshop(Run.load(directory))
 
 
 def _deliver(
@@ -117,6 +131,8 @@ def _deliver(
                 row["exports"].append(report.to_json())
                 row["file_accuracy"][report.format] = workshop.file_accuracy(path)
                 progress.advance(1, path.name)
+    if targets and workshop.untrained is not None:
+        say(f"the networks' weights are untrained: {workshop.untrained}")
     return delivered
 
 
@@ -176,3 +192,7 @@ def _text(row: dict[str, Any]) -> str:
 def main() -> None:
     """The command's entry."""
     run_app(app, "pnag-generate")
+
+
+if __name__ == "__main__":
+    main()

@@ -60,6 +60,8 @@ def train(
         fresh=fresh,
     )
     trained = train_run(request, tell=say, progress=Progress)
+    if trained is None:
+        return
     if json:
         print_json(_document(trained))
     else:
@@ -102,3 +104,7 @@ def _text(trained: Trained) -> str:
 def main() -> None:
     """The command's entry."""
     run_app(app, "pnag-train")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lut.errors import LutError
 from lut.table import LatencyTable
 from pnag.accuracy import accuracy, calibrated_subnet, calibration_batches
 from pnag.data import ImageData, load_data
+from pnag.errors import RunError
 from pnag.export import ExportReport, export_network
 from pnag.export_metadata import describe_network
 from pnag.run import TABLE, Run
@@ -41,22 +43,24 @@ class Delivered:
 class Workshop:
     """Builds, exports and examines networks of one run. Loading the supernet and the data happens once.
 
-    `tell` takes notices, for instance that weights are untrained and why.
+    `untrained` says why the networks have no trained weights, None where they have. Raises `RunError` if table or
+    supernet are not those that the run was made with.
     """
 
-    def __init__(self, run: Run, tell: Callable[[str], None]) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
-        self.table = LatencyTable.load(run.path(TABLE))
+        self.table = _table_of(run)
         self.space = SearchSpace.from_dict(self.table.metadata.space)
         self._record = run.done("supernet")
         self.data: ImageData | None = None
         self._supernet: Supernet | None = None
-        why = self._why_untrained()
-        if why is not None:
-            tell(f"the networks' weights are untrained: {why}")
+        self.untrained = self._why_untrained()
+        if self.untrained is not None:
             return
         record = self._record or {}
         self._supernet = Supernet.load(run.directory / record["path"], self.space)
+        if self._supernet.sha256() != record["sha256"]:
+            raise RunError(f"{record['path']} is not the supernet that {run.directory} learnt from; train again")
         self.data = load_data(record["data_name"], resolution=self.space.resolution, seed=record["data_seed"])
         self._calibration = calibration_batches(self.data)
 
@@ -129,6 +133,18 @@ class Workshop:
             right += int(run(images.numpy()).argmax() == int(labels[0]))
             seen += 1
         return right / seen
+
+
+def _table_of(run: Run) -> LatencyTable:
+    """The table that a run learnt from."""
+    try:
+        table = LatencyTable.load(run.path(TABLE))
+    except LutError as error:
+        reason = str(error).partition(";")[0]
+        raise RunError(f"the latency table of {run.directory} is of no use: {reason}; train again") from error
+    if table.content_sha256 != (run.done("table") or {}).get("sha256"):
+        raise RunError(f"{run.path(TABLE)} is not the table that {run.directory} learnt from; train again")
+    return table
 
 
 def target_for(path: Path, budget_ms: float, *, several: bool) -> Path:

@@ -121,7 +121,7 @@ class Generator:
         candidates: int = CANDIDATES,
         seed: int = 0,
     ) -> list[Candidate]:
-        """One network for each budget, the same as `generate` would give one by one."""
+        """One network for each budget, the same as `generate` would give one by one; scores but for rounding."""
         margin = self.margin(confidence)
         if not len(budgets_ms):
             return []
@@ -157,11 +157,10 @@ class Generator:
         budget = check_budget(budget_ms)
         low, high = (bound * (1 + margin) for bound in self.range_ms)
         if not low <= budget <= high:
-            shown = f"{math.ceil(low * 100) / 100:.2f} to {math.floor(high * 100) / 100:.2f} ms"
             side = "below the cheapest" if budget < low else "above the dearest"
             raise InfeasibleBudgetError(
                 f"a budget of {budget:g} ms is {side} network of {self.space.name} on this table at confidence "
-                f"{confidence:g}; choose from {shown}"
+                f"{confidence:g}; choose from {_shown_range(low, high)}"
             )
         limit = max(budget / (1 + margin), self.range_ms[0])
         while limit * (1 + margin) > budget:  # by rounding, once or twice; the cheapest network itself passes
@@ -269,6 +268,13 @@ class Generator:
             residuals=tuple(header["residuals"]),
             metadata=header["metadata"],
         )
+
+
+def _shown_range(low_ms: float, high_ms: float) -> str:
+    """A range within the given one, in digits enough for its low end: whatever is shown is accepted."""
+    digits = max(2, 2 - math.floor(math.log10(max(low_ms, 1e-6))))
+    unit = 10.0**-digits
+    return f"{math.ceil(low_ms / unit) * unit:.{digits}f} to {math.floor(high_ms / unit) * unit:.{digits}f} ms"
 
 
 def _uniforms(seed: int, limit: float, candidates: int, length: int) -> Array:

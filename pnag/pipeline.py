@@ -7,14 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lut.table import LatencyTable
 from pnag.archive import AccuracyArchive
-from pnag.collect import collect_archive
 from pnag.data import ImageData, load_data
 from pnag.errors import RunError
 from pnag.evolution import Ask
@@ -26,8 +25,8 @@ from pnag.run import ARCHIVE, GENERATOR, PLOT, SUPERNET, TABLE, Run, sha256_of
 from pnag.sampling import sample_spread
 from pnag.space import SearchSpace, Tokens
 from pnag.supernet import Supernet
+from pnag.team import Progress, SupernetTask, Team
 from pnag.training import SUPERNET as SUPERNET_FILE
-from pnag.training import train_supernet
 from pnag.training_config import TrainConfig, preset
 
 SMALL_RESOLUTION = 32
@@ -36,13 +35,6 @@ _FRONTIER_POINTS = 60
 _EVEN_ODDS = 0.5
 
 Array = NDArray[np.float64]
-
-
-class Progress(Protocol):
-    """What long work reports to: `profiler.console.Progress` is one."""
-
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """So much more is done."""
 
 
 ProgressOf = Callable[[str, float], AbstractContextManager[Progress]]
@@ -108,20 +100,26 @@ class Trained:
     generator: Generator
 
 
-def train_run(request: TrainRequest, *, tell: Callable[[str], None], progress: ProgressOf) -> Trained:
+def train_run(request: TrainRequest, *, tell: Callable[[str], None], progress: ProgressOf) -> Trained | None:
     """Train in `request.out`, going on with what an earlier, equal request left there.
 
-    `tell` takes notices, `progress` a label and a total and gives a context manager. Raises `PnagError` and
-    `LutError` subclasses.
+    `tell` takes notices, `progress` a label and a total and gives a context manager. Under torchrun the first
+    process returns the result, the others None when they have done their share. What a new run is given is looked
+    at before anything is written. Raises `PnagError` and `LutError` subclasses.
     """
+    team = Team.gather()
+    if not team.leads:
+        team.follow()
+        return None
     request.check()
     for path in (request.supernet, request.accuracy):
         if path is not None and not path.is_file():
             raise RunError(f"no file {path}; check the path")
     table = LatencyTable.load(request.table)
     run = Run.start(request.out, request.identity(table), fresh=request.fresh)
-    work = _Training(request, run, table, tell, progress)
-    return work.finish()
+    trained = _Training(request, run, table, team, tell, progress).finish()
+    team.dismiss()
+    return trained
 
 
 @dataclass
@@ -129,12 +127,15 @@ class _Training:
     request: TrainRequest
     run: Run
     table: LatencyTable
+    team: Team
     tell: Callable[[str], None]
     progress: ProgressOf
 
     def finish(self) -> Trained:
         self.space = SearchSpace.from_dict(self.table.metadata.space)
         self.costs = self.space.cost_model(self.table)
+        if not self.run.stages:
+            self._look_at_what_is_given()
         if self.run.done("table") is None:
             with self.run.stage("table") as record:
                 self.table.save(self.run.path(TABLE))
@@ -144,7 +145,27 @@ class _Training:
         self._plot(archive, generator)
         return Trained(self.run, self.table, archive, generator)
 
+    def _look_at_what_is_given(self) -> None:
+        """Read the files of a new run, so that a wrong one is refused while nothing is written."""
+        if self.request.supernet is not None:
+            _ = self._supernet
+        elif self.request.data is not None:
+            _ = self._data
+        else:
+            _ = self._given
+
     # -- accuracies -------------------------------------------------------------------------------------
+
+    @cached_property
+    def _given(self) -> AccuracyArchive:
+        """The archive of the request, read once."""
+        assert self.request.accuracy is not None
+        return AccuracyArchive.load(self.request.accuracy, self.space)
+
+    @cached_property
+    def _data(self) -> ImageData:
+        """The data set of the request, loaded once."""
+        return load_data(str(self.request.data), resolution=self._resolution(), seed=self.request.seed)
 
     def _archive(self) -> AccuracyArchive:
         """The archive of the first, random architectures, loaded, asked of a supernet, or from before."""
@@ -153,10 +174,9 @@ class _Training:
             return AccuracyArchive.load(path, self.space)
         if self.request.accuracy is not None:
             with self.run.stage("archive") as record:
-                archive = AccuracyArchive.load(self.request.accuracy, self.space)
-                archive.save(path)
-                record |= {"path": ARCHIVE, "sha256": sha256_of(path), "n": len(archive.tokens)}
-            return archive
+                self._given.save(path)
+                record |= {"path": ARCHIVE, "sha256": sha256_of(path), "n": len(self._given)}
+            return self._given
         n = self._first_architectures()
         tokens = sample_spread(self.space, n, self.costs, np.random.default_rng(self.request.seed))
         with self.run.stage("archive") as record:
@@ -171,14 +191,14 @@ class _Training:
 
     def _collect(self, tokens: Tokens) -> AccuracyArchive:
         """Evaluate architectures on the supernet; what an interrupted evaluation found is kept."""
-        supernet, data = self._supernet
+        _ = self._supernet
         with self.progress("evaluating", len(tokens)) as progress:
-            return collect_archive(supernet, data, tokens, self.run.path(ARCHIVE), progress=progress)
+            return self.team.collect(tokens, self.run.path(ARCHIVE), progress)
 
     @cached_property
-    def _supernet(self) -> tuple[Supernet, ImageData]:
-        """The supernet, trained or given, with the data it is asked about; loaded once."""
-        data = load_data(str(self.request.data), resolution=self._resolution(), seed=self.request.seed)
+    def _supernet(self) -> Supernet:
+        """The supernet, trained or given, with which the team answers; opened once."""
+        data = self._data
         space = replace(self.space, resolution=data.resolution, classes=data.classes)
         if (data.resolution, data.classes) != (self.space.resolution, self.space.classes):
             self.tell(
@@ -186,17 +206,18 @@ class _Training:
                 f"{self.space.resolution} pixels, {self.space.classes} classes: they rank networks, and exported "
                 "networks will have untrained weights"
             )
+        task = SupernetTask(space, str(self.request.data), self.request.seed, self._config(), self.run.path(SUPERNET))
         done = self.run.done("supernet")
         if done is not None:
-            return Supernet.load(self.run.directory / done["path"], space), data
+            return self.team.open(replace(task, checkpoint=self.run.directory / done["path"]), data)
         with self.run.stage("supernet") as record:
             if self.request.supernet is not None:
                 path = self.request.supernet.resolve()
-                supernet = Supernet.load(path, space)
+                supernet = self.team.open(replace(task, checkpoint=path), data)
             else:
                 path = Path(SUPERNET) / SUPERNET_FILE
                 with self.progress("training the supernet", 100) as progress:
-                    supernet = train_supernet(space, data, self._config(), self.run.path(SUPERNET), progress=progress)
+                    supernet = self.team.open(task, data, progress)
             record |= {
                 "path": str(path),
                 "sha256": supernet.sha256(),
@@ -205,7 +226,7 @@ class _Training:
                 "data_name": self.request.data,
                 "data_seed": self.request.seed,
             }
-        return supernet, data
+        return supernet
 
     def _resolution(self) -> int:
         """Side of the data's images: as asked, the table's for folders and small images, else a small one."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from lut.files import replacing
+from lut.files import replacing, require_writable
 from pnag.errors import RunError
 
 FORMAT = 1
@@ -53,25 +53,25 @@ class Run:
 
     @classmethod
     def start(cls, directory: str | Path, asked: Mapping[str, Any], *, fresh: bool = False) -> Self:
-        """Begin a run, or go on with the one that is there.
+        """Begin a run, or go on with the one that is there. Nothing is written before its first stage is done.
 
-        Raises `RunError` if the directory holds a run that was asked for with other settings, unless `fresh`.
+        Raises `RunError` if the directory holds a run that was asked for with other settings, unless `fresh`,
+        and `OutputError` if it could not be written.
         """
         directory = Path(directory)
         run = cls(directory, json.loads(json.dumps(asked)), created=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+        require_writable(directory / MANIFEST)
         if fresh:
             _clear(directory)
-        if (directory / MANIFEST).is_file():
-            found = cls.load(directory)
-            if different := [key for key in run.asked if run.asked[key] != found.asked.get(key)]:
-                key = different[0]
-                raise RunError(
-                    f"{directory} holds a run with {key} = {found.asked.get(key)}, not {run.asked[key]}; "
-                    "choose another --out, or start over with --fresh"
-                )
-            return found
-        run._write()
-        return run
+        if not (directory / MANIFEST).is_file():
+            return run
+        found = cls.load(directory)
+        if different := [key for key in run.asked if run.asked[key] != found.asked.get(key)]:
+            raise RunError(
+                f"{directory} holds a run with {_difference(different[0], found.asked, run.asked)}; "
+                "choose another --out, or start over with --fresh"
+            )
+        return found
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
@@ -92,11 +92,11 @@ class Run:
 
     @classmethod
     def latest(cls, runs: Path = RUNS) -> Self:
-        """The run trained last under `runs`. Raises `RunError` if there is none."""
-        manifests = sorted(runs.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
-        if not manifests:
-            raise RunError(f"no run under {runs.resolve()}; train one with pnag-train, or name one with --from")
-        return cls.load(manifests[-1].parent)
+        """The run trained last under `runs`. Raises `RunError` if none is finished."""
+        finished = sorted(runs.glob(f"*/{GENERATOR}"), key=lambda path: path.stat().st_mtime)
+        if not finished:
+            raise RunError(f"no trained run under {runs.resolve()}; make one with pnag-train, or name one with --from")
+        return cls.load(finished[-1].parent)
 
     def path(self, name: str) -> Path:
         """Where a file of this run lies."""
@@ -121,8 +121,18 @@ class Run:
             temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
+def _difference(key: str, found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """What is different, in words that a user can do something with: hashes are not."""
+    if key.endswith("_sha256"):
+        name = {"table": "--lut", "supernet": "--supernet", "accuracy": "--accuracy"}[key.removesuffix("_sha256")]
+        return f"another {name} file"
+    return f"{key} = {found.get(key)}, not {asked[key]}"
+
+
 def _clear(directory: Path) -> None:
     """Remove what a run made, and nothing else that may lie there."""
     for name in (MANIFEST, GENERATOR, ARCHIVE, TABLE, PLOT):
         (directory / name).unlink(missing_ok=True)
+    for journal in directory.glob(f"{ARCHIVE}.journal-*"):
+        journal.unlink()
     shutil.rmtree(directory / SUPERNET, ignore_errors=True)

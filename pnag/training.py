@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 SUPERNET = "supernet.safetensors"
 CHECKPOINT = "checkpoint.pth"
 CURVE = "curve.jsonl"
+TORCHRUN = "TORCHELASTIC_RUN_ID"  # set in the environment of the processes that torchrun starts
 
 _JUDGING_IMAGES = 256
 
@@ -53,7 +54,7 @@ def make_fabric(precision: Precision = "auto", *, accelerator: str = "auto") -> 
     from lightning.fabric import Fabric
 
     nodes = local = 1
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if TORCHRUN in os.environ:
         local = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // local
     if precision == "auto":

@@ -16,7 +16,7 @@ import typer
 from devices import DeviceError, DeviceSpec, list_specs, load_spec, open_backend
 from devices.backend import Backend
 from devices.registry import attached
-from lut.errors import OutputError
+from lut.files import require_writable
 from lut.table import LatencyTable
 from pnag.space import SearchSpace, load_space
 from profiler.artefacts import ArtefactCache, ahead_of, open_factory
@@ -103,9 +103,9 @@ def profile(
 
 def _open(opened: ExitStack, spec: DeviceSpec, target: Target, options: Mapping[str, Any]) -> Backend:
     """A target's back-end, which closes with `opened`."""
+    require_writable(target.out)
     backend = open_backend(spec, **options, **_given(serial=target.serial, adb=target.adb))
     opened.callback(backend.close)
-    _check_writable(target.out)
     return backend
 
 
@@ -115,19 +115,6 @@ def _given(**options: Any) -> dict[str, Any]:
 
 def _with_options(spec: DeviceSpec, **options: Any) -> DeviceSpec:
     return replace(spec, **_given(**options))
-
-
-def _check_writable(out: Path) -> None:
-    """Say at once, not after minutes of measuring, that the output cannot be written."""
-    probe = out.with_name(f".{out.name}.probe")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.is_dir():
-            raise IsADirectoryError(21, "it is a folder")
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror or error}; choose another place with --out") from error
 
 
 def _job(

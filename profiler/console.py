@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 import traceback
@@ -12,6 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 
 import typer
+
+from lut.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -45,9 +48,16 @@ def run_app(app: typer.Typer, name: str) -> NoReturn:
         if code is None or "--debug" in sys.argv:
             traceback.print_exc()
             sys.exit(code or 1)
-        usage = getattr(error, "format_message", None)  # Typer's own errors, wherever it keeps their class
-        _fail(name, usage() if usage else str(error), code)
+        _fail(name, _message(error), code)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _message(error: Exception) -> str:
+    if usage := getattr(error, "format_message", None):  # Typer's own errors, wherever it keeps their class
+        return str(usage())
+    if isinstance(error, OSError) and error.filename:
+        return f"cannot use {error.filename}: {error.strerror}; check the path and its permissions"
+    return str(error)
 
 
 def _fail(name: str, message: str, code: int) -> NoReturn:
@@ -62,13 +72,19 @@ def say(message: str) -> None:
 
 
 def print_text(text: str) -> None:
-    """A command's answer, on stdout."""
-    print(text)  # noqa: T201
+    """A command's answer, on stdout. Raises `OutputError` if it cannot be written, but not if nobody reads it."""
+    try:
+        print(text, flush=True)  # noqa: T201
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit complains too
+        if isinstance(error, BrokenPipeError):
+            return  # the reader, such as `head`, has seen enough
+        raise OutputError(f"cannot write the answer: {error.strerror or error}; send it to another place") from error
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """A command's answer as one JSON document on stdout; NaN becomes null."""
-    print(json.dumps(_finite(document), indent=2, sort_keys=False))  # noqa: T201
+    """A command's answer as one JSON document on stdout; NaN becomes null. Raises as `print_text` does."""
+    print_text(json.dumps(_finite(document), indent=2, sort_keys=False))
 
 
 def _finite(value: Any) -> Any:

@@ -45,9 +45,17 @@ class Journal:
             self._file.truncate(whole)
             self._file.seek(whole)
             if not whole:
-                self._write([header])
+                self._begin(header)
         except OSError as error:
             raise JournalError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+
+    def _begin(self, header: Mapping[str, Any]) -> None:
+        """Write the header; where that fails, no journal is left."""
+        try:
+            self._write([dict(header)])
+        except OSError:
+            self.remove()
+            raise
 
     def _read(self, path: Path, header: Mapping[str, Any]) -> int:
         """Take the visits in; returns the length in bytes of what is whole."""

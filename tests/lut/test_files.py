@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lut.errors import OutputError
-from lut.files import replacing
+from lut.files import replacing, require_writable
 
 
 def write(path, text="new"):
@@ -65,3 +65,14 @@ def test_a_body_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(OutputError), replacing(tmp_path / "t.txt"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_whether_a_file_could_be_written_is_told_without_making_anything(tmp_path):
+    require_writable(tmp_path / "a" / "b" / "t.txt")
+    write(tmp_path / "t.txt", "old")
+    require_writable(tmp_path / "t.txt")
+    assert [p.name for p in tmp_path.iterdir()] == ["t.txt"]
+    for path, reason in ((tmp_path / "t.txt" / "below", "t.txt is not a folder"), (tmp_path, "it is a folder")):
+        with pytest.raises(OutputError, match=reason):
+            require_writable(path)
+    assert (tmp_path / "t.txt").read_text() == "old"

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lut.errors import OutputError
 from pnag.errors import RunError
-from pnag.run import MANIFEST, Run, sha256_of
+from pnag.run import GENERATOR, MANIFEST, Run, sha256_of
 
 ASKED = {"table_sha256": "ab", "seed": 1, "settings": {"k": 10}}
 
@@ -27,7 +28,21 @@ def test_a_stage_that_fails_is_not_recorded(tmp_path: Path) -> None:
     run = Run.start(tmp_path, ASKED)
     with pytest.raises(ZeroDivisionError), run.stage("archive"):
         _ = 1 / 0
-    assert Run.load(tmp_path).done("archive") is None
+    assert Run.start(tmp_path, ASKED).done("archive") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_files_are_refused_by_the_options_name(tmp_path: Path) -> None:
+    with Run.start(tmp_path, ASKED).stage("table"):
+        pass
+    with pytest.raises(RunError, match="another --lut file; choose another --out"):
+        Run.start(tmp_path, {**ASKED, "table_sha256": "cd"})
+
+
+def test_a_folder_that_cannot_be_written_is_told_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file is not a folder"):
+        Run.start(tmp_path / "file" / "r", ASKED)
 
 
 def test_other_settings_are_refused_by_name_unless_fresh(tmp_path: Path) -> None:
@@ -40,11 +55,11 @@ def test_other_settings_are_refused_by_name_unless_fresh(tmp_path: Path) -> None
     assert Run.start(tmp_path, other, fresh=True).done("archive") is None
 
 
-def test_fresh_leaves_files_of_others_alone(tmp_path: Path) -> None:
-    Run.start(tmp_path, ASKED)
-    (tmp_path / "notes.txt").write_text("mine")
+def test_fresh_removes_what_a_run_left_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("run.json", "archive.parquet", "archive.parquet.journal-1.jsonl", "notes.txt"):
+        (tmp_path / name).write_text("mine")
     Run.start(tmp_path, ASKED, fresh=True)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_an_empty_directory_is_not_a_run(tmp_path: Path) -> None:
@@ -62,10 +77,13 @@ def test_a_damaged_manifest_says_so(tmp_path: Path, text: str) -> None:
 def test_the_run_trained_last_is_found(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="pnag-train"):
         Run.latest(tmp_path)
-    for name in ("old", "new"):
-        Run.start(tmp_path / name, ASKED)
-    manifest = tmp_path / "old" / MANIFEST
-    os.utime(manifest, (1, 1))
+    for age, name in enumerate(("unfinished", "new", "old")):
+        run = Run.start(tmp_path / name, ASKED)
+        with run.stage("generator"):
+            if name != "unfinished":
+                run.directory.mkdir()
+                run.path(GENERATOR).touch()
+                os.utime(run.path(GENERATOR), (9 - age, 9 - age))
     assert Run.latest(tmp_path).directory.name == "new"
 
 
