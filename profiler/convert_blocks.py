@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -47,7 +48,8 @@ def _convert_missing(missing: Wanted, factory: TfliteFactory, workers: int) -> I
         return
     # Processes are spawned, not forked: torch and the converter hold threads that a fork would lose.
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(missing)), spawn, torch.set_num_threads, (1,))
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(min(workers, len(missing)), spawn, _start_worker)
     try:
         # Networks first: the longest work last would leave all processes but one idle at the end.
         by_length = sorted(missing, key=lambda name: -len(missing[name]))
@@ -64,8 +66,18 @@ def _convert_missing(missing: Wanted, factory: TfliteFactory, workers: int) -> I
                 raise failure
             else:
                 yield names[future], None
+    except BaseException:  # an interrupt, too: nobody wants to wait for what is being converted
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Workers leave an interrupt to the process that started them: in the middle of a queue it would block all."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
 
 
 def _convert_one(factory: TfliteFactory, name: str, specs: Sequence[BlockSpec]) -> None:

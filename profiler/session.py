@@ -125,10 +125,20 @@ class Session:
         if len(timed) >= self._sampling.stop.max_rounds:
             return True
         rule = MedianRule(self._sampling.stop)
-        for visit in timed:
+        for visit in map(self._judged, timed):
             if visit.steady:
                 rule.add(visit.median_ms, visit.time_s)
         return rule.is_finished()
+
+    def _judged(self, visit: Visit) -> Visit:
+        """The visit in the light of what the reference's level is by now.
+
+        A device that was throttled from the start, and did not say so, seemed to be as usual at first.
+        """
+        known = visit.steady and math.isfinite(visit.reference_ms) and self._monitor.readings_ms
+        if not known or abs(visit.reference_ms / self._monitor.level_ms - 1) <= self._sampling.drift_limit:
+            return visit
+        return replace(visit, flags=(*visit.flags, "drifted"))
 
     def _round(self, number: int) -> deque[Unit]:
         """Units to visit in a round, in its order, which depends on seed and round only."""
@@ -244,7 +254,7 @@ class Session:
 
     def _result(self) -> SessionResult:
         measurements = {unit.name: self._measurement(unit) for unit in self._units}
-        visits = [visit for of_unit in self._visits.values() for visit in of_unit]
+        visits = [visit for measurement in measurements.values() for visit in measurement.visits]
         timed = [visit for visit in visits if not visit.failure]
         quality = {
             "rounds": max((visit.round + 1 for visit in visits), default=0),
@@ -264,7 +274,7 @@ class Session:
         return SessionResult(measurements, all(map(self.finished, self._units)), quality)
 
     def _measurement(self, unit: Unit) -> Measurement:
-        visits = tuple(self._visits[unit.name])
+        visits = tuple(map(self._judged, self._visits[unit.name]))
         failures = [visit.failure for visit in visits if visit.failure]
         if len(failures) >= _FAILURES:
             return Measurement(unit.name, visits, failures[-1])

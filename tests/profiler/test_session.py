@@ -74,6 +74,18 @@ def test_a_burst_of_drift_is_noticed_and_its_segments_are_measured_again():
         assert max(measurement.round_medians_ms) < 1.1 * setup.true_ms(name)
 
 
+def test_a_device_that_was_slow_from_the_start_is_found_out_later():
+    """Its reference seemed to be as usual: only when it is right again does the first round turn out to be wrong."""
+    setup = Setup(drift_at=0, drift_calls=16, drift_factor=1.3)
+    result = setup.run()
+    assert result.complete
+    assert 0 < result.quality["drifted_share"] < 0.5
+    for name, measurement in result.measurements.items():
+        assert measurement.median_ms == pytest.approx(setup.true_ms(name), rel=0.005)
+        assert max(measurement.round_medians_ms) < 1.1 * setup.true_ms(name)
+        assert len(measurement.used) >= QUICK.stop.min_rounds
+
+
 def test_throttling_is_waited_out():
     setup = Setup(drift_at=30, drift_calls=12, drift_factor=1.3, drift_is_told=True)
     result = setup.run()
