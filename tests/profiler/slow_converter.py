@@ -1,6 +1,7 @@
 """Converts blocks that never get done, by two processes, to be interrupted. usage: slow_converter.py FOLDER"""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -24,4 +25,5 @@ class NeverDone:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
     convert_blocks({block.key: [block] for block in BLOCKS}, NeverDone(Path(sys.argv[1])), 2)
