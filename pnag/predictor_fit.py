@@ -126,7 +126,7 @@ def fit_predictor(space: SearchSpace, tokens: Tokens, accuracy: Array, *, seed: 
     target = (accuracy - mean) / scale
     x, rng = features(tokens), np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(x))[:_EVIDENCE_ROWS])
-    variances, noise = _maximise_evidence(x[rows], target[rows], np.ones(len(rows)), features.groups)
+    variances, noise = _maximise_evidence(x[rows], target[rows], features.groups)
     prior = variances[features.groups]
     solve = _solve_dual if len(x) <= _DUAL_ROWS else _solve_primal
     weights, offset, residual = solve(x, target, prior, noise)
@@ -143,11 +143,11 @@ def fit_predictor(space: SearchSpace, tokens: Tokens, accuracy: Array, *, seed: 
     )
 
 
-def _maximise_evidence(x: Matrix, y: Array, offset: Array, groups: Index) -> tuple[Array, float]:
+def _maximise_evidence(x: Matrix, y: Array, groups: Index) -> tuple[Array, float]:
     """Prior variance of each group and variance of the noise, for features x and standardised y.
 
-    `offset` (n,) is the column of the constant, which has a wide prior. The first steps are those of the
-    minorise-maximise algorithm, which cannot overshoot; a quasi-Newton method goes on from there.
+    The first steps are those of the minorise-maximise algorithm, which cannot overshoot; a quasi-Newton method
+    goes on from there.
 
     Source: Zhou et al., MM Algorithms for Variance Components Models, 2019, update 6.
     """
@@ -158,11 +158,10 @@ def _maximise_evidence(x: Matrix, y: Array, offset: Array, groups: Index) -> tup
     sizes = np.array([max(1.0, float(np.square(x[:, groups == g]).sum()) / len(x)) for g in range(count)])
     by_group = [x[:, groups == g].astype(np.float64) for g in range(count)]
     kernels = np.stack([part @ part.T / size for part, size in zip(by_group, sizes, strict=True)])
-    constant = np.outer(offset, offset)
 
     def parts(theta: Array) -> tuple[float, Array, Array]:
         """Negative logarithm of the evidence; per component, what the data and what the prior ask of it."""
-        covariance = np.tensordot(np.exp(theta[:-1]), kernels, 1) + constant
+        covariance = np.tensordot(np.exp(theta[:-1]), kernels, 1) + 1.0  # the offset, under a wide prior
         covariance[np.diag_indices_from(covariance)] += np.exp(theta[-1])
         factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
         inverse = cho_solve(factor, np.eye(len(y)), overwrite_b=True, check_finite=False)
@@ -180,7 +179,8 @@ def _maximise_evidence(x: Matrix, y: Array, offset: Array, groups: Index) -> tup
     lowest, highest = np.array([-14.0] * count + [-9.0]), np.array([4.0] * count + [1.0])
     for _ in range(_CAUTIOUS_STEPS):
         _, asked, allowed = parts(theta)
-        theta = np.clip(theta + 0.5 * np.log(asked / allowed), lowest, highest)
+        ratio = np.divide(asked, allowed, out=np.ones_like(asked), where=allowed > 0)  # 0 / 0: a group of no features
+        theta = np.clip(theta + 0.5 * np.log(ratio), lowest, highest)
     found = minimize(
         negative_evidence, theta, jac=True, bounds=list(zip(lowest, highest, strict=True)), method="L-BFGS-B",
         options={"maxiter": _EVIDENCE_STEPS},

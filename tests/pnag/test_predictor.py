@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,15 @@ def test_a_code_names_expand_ratio_and_kernel():
     architecture = SPACE.extremes()[1]  # kernel 7, expand 6: the last choices of both
     codes = LayerCodes(SPACE).of(SPACE.encode([architecture]))
     assert (codes == 9).all()
+
+
+def test_a_space_without_choice_of_expand_ratio_is_learnt():
+    space = replace(TINY, expands=(4,))
+    tokens = all_tokens(space)
+    accuracy = np.linspace(0.7, 0.8, len(tokens))
+    learnt = fit_predictor(space, tokens, accuracy)
+    assert np.isfinite(learnt(tokens)).all()
+    assert learnt.rank_correlation > 0.5
 
 
 def test_changes_are_the_differences_of_predictions(predictor):
