@@ -252,16 +252,20 @@ class _Training:
         self.fabric.barrier()
 
     def finished(self) -> Supernet:
-        """The averaged supernet, written once."""
-        self.average.data = self.data.identity
-        largest = calibrated_subnet(self.average, self.average.largest, calibration_batches(self.data))
-        for shared, own in zip(self.average.buffers(), largest.buffers(), strict=True):
-            shared.copy_(own)
-        if self.fabric.is_global_zero and not (self.out / SUPERNET).exists():
-            self.average.save(self.out / SUPERNET)
+        """The averaged supernet, written once and read from then on.
+
+        Its shared batch-norm statistics depend on the number of threads in their last digits: worked out anew, they
+        would make it another supernet than the one that architectures were already evaluated on.
+        """
+        path = self.out / SUPERNET
+        if self.fabric.is_global_zero and not path.exists():
+            self.average.data = self.data.identity
+            largest = calibrated_subnet(self.average, self.average.largest, calibration_batches(self.data))
+            for shared, own in zip(self.average.buffers(), largest.buffers(), strict=True):
+                shared.copy_(own)
+            self.average.save(path)
         self.fabric.barrier()
-        self.average.eval()
-        return self.average
+        return Supernet.load(path, self.space).to(self.fabric.device)
 
 
 def _schedule(done: float, warm_up: float) -> float:
