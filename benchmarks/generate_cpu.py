@@ -57,10 +57,17 @@ class Figure:
 
 def timed(module: str, words: Sequence[str]) -> tuple[float, dict[str, Any]]:
     """Seconds of a whole command, start of Python included, and the document that it prints."""
-    command = [sys.executable, "-c", f"from {module} import main; main()", *words, "--json"]
     started_s = time.perf_counter()
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return time.perf_counter() - started_s, json.loads(done.stdout)
+    document = run_command(module, words)
+    return time.perf_counter() - started_s, document
+
+
+def run_command(module: str, words: Sequence[str], *, timeout_s: float | None = None) -> dict[str, Any]:
+    """What a command of ours prints with `--json`. Raises `CalledProcessError`, `TimeoutExpired`."""
+    command = [sys.executable, "-c", f"from {module} import main; main()", *words, "--json"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=timeout_s)
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
 
 
 def spread_budgets(run: Path, n: int, confidence: float) -> list[str]:

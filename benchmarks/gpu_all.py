@@ -11,7 +11,6 @@ are shipped, or from made-up ones (benchmarks/known_optimum.py), which the repor
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import generate_cpu
 from benchmarks.generate_cpu import write_accuracies
 from benchmarks.report import RESULTS, machine, report
 from benchmarks.supernet_step import Throughput, compare, noise_images
@@ -112,13 +112,7 @@ def open_card(variant: Variant) -> Backend:
 
 def run_command(module: str, arguments: Sequence[str]) -> Mapping[str, Any]:
     """What a command of ours prints with `--json`. Raises `CalledProcessError`, `TimeoutExpired`."""
-    code = f"from {module} import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments, "--json"], check=True, stdout=subprocess.PIPE, text=True,
-        timeout=_LONGEST_COMMAND_S,
-    )  # fmt: skip
-    answer: Mapping[str, Any] = json.loads(done.stdout)
-    return answer
+    return generate_cpu.run_command(module, arguments, timeout_s=_LONGEST_COMMAND_S)
 
 
 def measure_again(variant: Variant, path: Path) -> None:

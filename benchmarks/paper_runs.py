@@ -185,6 +185,8 @@ def run_all(settings: dict[str, Setting], cells: Sequence[Cell], journal: Path, 
     done = {outcome.cell: outcome for outcome in _read(journal)}
     missing = [cell for cell in cells if cell not in done]
     journal.parent.mkdir(parents=True, exist_ok=True)
+    for setting in settings.values():
+        _ = setting.truth  # learnt here, once: it goes to the processes with the setting
     with (
         Progress("training", len(cells)) as progress,
         ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) as pool,

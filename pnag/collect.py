@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,17 +19,11 @@ from pnag.data_split import ImageData
 from pnag.errors import ArchiveError
 from pnag.space import SearchSpace, Tokens
 from pnag.supernet import Supernet
+from pnag.training import Progress
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
     from torch import Tensor
-
-
-class Progress(Protocol):
-    """What collecting reports to, one for each architecture."""
-
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """So much more is done."""
 
 
 @dataclass(frozen=True)

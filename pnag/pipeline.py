@@ -25,8 +25,9 @@ from pnag.run import ARCHIVE, GENERATOR, PLOT, SUPERNET, TABLE, Run, sha256_of
 from pnag.sampling import sample_spread
 from pnag.space import SearchSpace, Tokens
 from pnag.supernet import Supernet
-from pnag.team import Progress, SupernetTask, Team
+from pnag.team import SupernetTask, Team
 from pnag.training import SUPERNET as SUPERNET_FILE
+from pnag.training import Progress
 from pnag.training_config import TrainConfig, preset
 
 SMALL_RESOLUTION = 32
@@ -35,8 +36,6 @@ _FRONTIER_POINTS = 60
 _EVEN_ODDS = 0.5
 
 Array = NDArray[np.float64]
-
-
 ProgressOf = Callable[[str, float], AbstractContextManager[Progress]]
 
 

@@ -9,25 +9,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from pnag.archive import AccuracyArchive
 from pnag.collect import collect_archive
 from pnag.data import ImageData, load_data
 from pnag.space import SearchSpace, Tokens
 from pnag.supernet import Supernet
-from pnag.training import TORCHRUN, make_fabric, train_supernet
+from pnag.training import TORCHRUN, Progress, make_fabric, train_supernet
 from pnag.training_config import TrainConfig
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
-
-
-class Progress(Protocol):
-    """What long work reports to: `profiler.console.Progress` is one."""
-
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """So much more is done."""
 
 
 @dataclass(frozen=True)

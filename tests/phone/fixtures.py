@@ -14,6 +14,12 @@ from tests.phone.tool import fake_tool
 from tests.phone.usb import UsbBus
 
 
+def phone_spec(**sampling: float) -> str:
+    """A device file for the fake phone, with those settings of sampling."""
+    lines = ['name = "phone"', 'title = "phone"', 'backend = "android"', "[match]", 'soc = "msm8996pro"', "[sampling]"]
+    return "\n".join([*lines, *(f"{name} = {value}" for name, value in sampling.items())]) + "\n"
+
+
 @pytest.fixture
 def phone(tmp_path: Path) -> Iterator[FakePhone]:
     """A cool Snapdragon 821 that lets everybody in."""

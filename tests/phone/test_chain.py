@@ -13,6 +13,7 @@ from pnag.archive import AccuracyArchive
 from pnag.space import SearchSpace
 from profiler.parity import run_file
 from tests.phone import FakePhone
+from tests.phone.fixtures import phone_spec
 from tests.pnag.commands import runner
 
 # 11 blocks, 20 networks: converting them is what takes time here
@@ -21,21 +22,16 @@ SPACE = SearchSpace(
     unit_strides=(2,), unit_activations=("hswish",), unit_squeeze_excite=(True,), final_expand_channels=64,
     feature_channels=64,
 )  # fmt: skip
-SPEC = """name = "phone"
-title = "phone"
-backend = "android"
-[match]
-soc = "msm8996pro"
-[sampling]
-block_s = 0.02
-network_s = 0.02
-reference_s = 0.02
-warm_up_s = 0.1
-min_rounds = 3
-max_rounds = 3
-segment_s = 5.0
-max_wait_s = 2.0
-"""
+SPEC = phone_spec(
+    block_s=0.02,
+    network_s=0.02,
+    reference_s=0.02,
+    warm_up_s=0.1,
+    min_rounds=3,
+    max_rounds=3,
+    segment_s=5.0,
+    max_wait_s=2.0,
+)
 
 
 @pytest.mark.slow

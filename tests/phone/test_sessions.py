@@ -19,25 +19,21 @@ from profiler.modules import Network, build_network
 from profiler.plan import block_units
 from tests.phone import FakePhone, fake_model
 from tests.phone.bench import SPACE, Bench
+from tests.phone.fixtures import phone_spec
 from tests.phone.models import PhoneModels, latency_us
 from tests.phone.time import FakeTime
 from tests.phone.usb import UsbBus
 from tests.pnag.commands import Ended, runner
 
-SPEC = """name = "phone"
-title = "phone"
-backend = "android"
-[match]
-soc = "msm8996pro"
-[sampling]
-block_s = 0.01
-network_s = 0.01
-reference_s = 0.01
-warm_up_s = 0.01
-min_rounds = 1
-max_rounds = 1
-segment_s = 3.0
-"""
+SPEC = phone_spec(
+    block_s=0.01,
+    network_s=0.01,
+    reference_s=0.01,
+    warm_up_s=0.01,
+    min_rounds=1,
+    max_rounds=1,
+    segment_s=3.0,
+)
 Profile = Callable[..., Ended]
 
 
