@@ -40,7 +40,7 @@ _JUDGING_IMAGES = 256
 
 
 class Progress(Protocol):
-    """What training reports to: `profiler.console.Progress` of a total of 100 is one."""
+    """What long work reports to: `profiler.console.Progress` is one."""
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
         """So much more is done."""
