@@ -16,6 +16,7 @@ from devices.errors import DeviceError
 _TAIL_BYTES = 200_000  # more output than any version of a tool prints
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
 _KILL_ROUNDS = 20
+_START_LIMIT_S = 30.0  # the shell that starts a run may outlive its connection: its work is still to come
 
 
 class RunVanishedError(DeviceError):
@@ -59,7 +60,8 @@ class DetachedRunner:
             if head.startswith("done"):
                 output, _, noted = rest.rpartition("\n__note:")
                 return Finished(output, int(head.split()[1]), noted.strip())
-            if head != "running" or session.boots != boots:
+            starting = head == "starting" and session.clock() - started < _START_LIMIT_S
+            if not (head == "running" or starting) or session.boots != boots:
                 raise RunVanishedError(
                     f"a measurement on the phone at {session.address} ended without a result"
                     + (" because the phone booted anew" if session.boots != boots else "")
@@ -96,29 +98,35 @@ class DetachedRunner:
 
 
 def _start_script(root: str, folder: str, command: str, note: str) -> str:
-    """Start in the background unless it was started already; folders of earlier runs go."""
-    home = shlex.quote(folder)
+    """Start in the background unless it was started already; folders of earlier runs go.
+
+    Making the folder is what decides: of two shells with this script, at the same time or not, one goes on.
+    From then on it must not end with its connection, on which the phone's daemon sends a hang-up.
+    """
+    home, runs = shlex.quote(folder), shlex.quote(f"{root}/runs")
     inner = (
         f"({command}) >{home}/out 2>&1; echo $? >{home}/rc.tmp; ({note}) >{home}/note 2>/dev/null; "
         f"mv {home}/rc.tmp {home}/rc"
     )
     return (
-        f"[ -d {home} ] && exit 0\n"
-        f"rm -rf {shlex.quote(root)}/runs; mkdir -p {home} || exit 1\n"
+        "trap '' HUP\n"
+        f"mkdir -p {runs} || exit 1\n"
+        f"mkdir {home} 2>/dev/null || {{ [ -d {home} ]; exit; }}\n"
+        f'for d in {runs}/*; do [ "$d" = {home} ] || rm -rf "$d"; done\n'
         f"nohup sh -c {shlex.quote(inner)} >/dev/null 2>&1 </dev/null &\n"
         f"echo $! >{home}/pid"
     )
 
 
 def _poll_script(folder: str) -> str:
-    """`done STATUS` and the output, `running`, or `gone`. Whether it lives is asked before whether it ended.
+    """`done STATUS` and the output, `starting`, `running` or `gone`. Whether it lives is asked before whether it ended.
 
     While it runs, the question costs the phone no process but the shell.
     """
     home = shlex.quote(folder)
     return (
         f"p=; {{ read p <{home}/pid; }} 2>/dev/null\n"
-        'a=gone; [ -n "$p" ] && kill -0 $p 2>/dev/null && a=running\n'
+        'a=starting; [ -n "$p" ] && { kill -0 $p 2>/dev/null && a=running || a=gone; }\n'
         f"if [ -f {home}/rc ]; then read r <{home}/rc; echo done $r; tail -c {_TAIL_BYTES} {home}/out; "
         f"echo; echo __note:$(cat {home}/note); else echo $a; fi"
     )

@@ -7,13 +7,14 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from devices.adb import AdbSession, Patience
-from devices.adb_detached import DetachedRunner, RunTimeoutError, RunVanishedError
+from devices.adb_detached import DetachedRunner, RunTimeoutError, RunVanishedError, _start_script
 from devices.adb_errors import explain, not_found
 from devices.adb_files import PhoneFiles, free_bytes
 from devices.adb_keys import adb_key_path, load_signer, own_key_path
@@ -26,6 +27,13 @@ ROOT = "/data/local/tmp/pnag"
 QUICK = Patience(allow_s=0.4, silence_s=0.4, resume_s=30.0, attempts=4)
 CALM = Patience(allow_s=10.0, silence_s=10.0, resume_s=30.0, attempts=4)
 Open = Callable[..., AdbSession]
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = monotonic() + 30
+    while not true():
+        assert monotonic() < deadline
+        sleep(0.01)
 
 
 @pytest.fixture
@@ -312,6 +320,23 @@ class TestDetached:
         assert done.output == "done\n"
         assert (phone.files.root / f"{ROOT[1:]}/log").read_text() == "ran\n"  # once
 
+    def test_a_start_that_is_still_under_way_after_a_drop_is_waited_for(
+        self, runner: DetachedRunner, session: AdbSession, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("secrets.token_hex", lambda _: "same")
+        home = f"{ROOT}/runs/same"
+        slow = f"sleep 0.1; echo made >{home}/out; : >{home}/note; echo 0 >{home}/rc"
+        session.check(f"mkdir -p {home}; nohup sh -c '{slow}' >/dev/null 2>&1 </dev/null &")
+        assert runner.run("echo twice", expected_s=0, limit_s=1000).output == "made\n"
+
+    def test_of_two_shells_that_start_the_same_run_at_once_one_starts_it(self, phone: FakePhone) -> None:
+        root = phone.files.root / ROOT[1:]
+        script = _start_script(str(root), f"{root}/runs/same", f"echo ran >>{root}/log", "true")
+        shells = [subprocess.Popen(["sh", "-c", script]) for _ in range(20)]
+        assert [shell.wait() for shell in shells] == 20 * [0]
+        wait_until((root / "runs/same/rc").exists)
+        assert (root / "log").read_text() == "ran\n"
+
     def test_a_killed_run_is_an_error(self, phone: FakePhone, runner: DetachedRunner) -> None:
         with pytest.raises(RunVanishedError, match="ended without a result"):
             runner.run("kill -9 $PPID; kill -9 $$; sleep 30", expected_s=0, limit_s=1000)
@@ -331,7 +356,7 @@ class TestDetached:
         self, phone: FakePhone, runner: DetachedRunner, session: AdbSession
     ) -> None:
         session.run(f"mkdir -p {ROOT}; cp $(command -v sleep) {ROOT}/tool; nohup {ROOT}/tool 60 >/dev/null 2>&1 &")
-        assert len(phone.processes()) == 1
+        wait_until(lambda: len(phone.processes()) == 1)
         assert runner.kill_leftovers() == 1
         assert runner.kill_leftovers() == 0
         assert phone.processes() == []
