@@ -155,7 +155,12 @@ def _verify(
         )
     how = {"batch": measured.batch, **{name: measured.runtime.get(name) for name in ("threads", "precision")}}
     for row, measurement in zip(rows, measured.measurements, strict=True):
-        row.update(_measured(measurement, row["budget_ms"]), device=measured.device.model, measured_with=how)
+        row.update(
+            _measured(measurement, row["budget_ms"]),
+            device=measured.device.model,
+            measured_with=how,
+            device_slowdown=measured.slowdown,
+        )
 
 
 def _measured(measurement: Measurement, budget_ms: float) -> dict[str, Any]:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
+
+from torch import nn
 
 from devices import DeviceInfo, DeviceSpec, load_spec, open_backend
 from devices.backend import Artefact, ArtefactFormat
+from lut.blocks import BlockSpec, parse_block
+from lut.errors import BlockKeyError
 from lut.table import TableMetadata
 from profiler.artefacts import input_shape
 from profiler.as_profiled import as_profiled, difference
 from profiler.export_onnx import write_onnx
 from profiler.export_tflite import export_tflite, file_precision
 from profiler.measurement import Measurement
-from profiler.modules import Network
+from profiler.modules import Network, build_block, randomise
 from profiler.sampling import sampling_for
 from profiler.session import Watcher
 from profiler.verify import measure_files
@@ -26,13 +33,25 @@ from profiler.verify import measure_files
 class OnDevice:
     """One measurement for each network, in order; the hardware, and with what it was measured.
 
-    `runtime` is what the back-end says of itself, latencies are for `batch` images a call.
+    `runtime` is what the back-end says of itself, latencies are for `batch` images a call. `slowdown` is by how
+    much the table's reference block took longer than when the table was made, relative; None without a table
+    of this device in the same setting.
     """
 
     measurements: list[Measurement]
     device: DeviceInfo
     runtime: Mapping[str, Any]
     batch: int
+    slowdown: float | None = None
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """The block that watched the device while the table was made, and what it took then."""
+
+    name: str
+    spec: BlockSpec
+    latency_ms: float
 
 
 def measure_networks(
@@ -49,7 +68,9 @@ def measure_networks(
 
     They are converted to what the device's runtime takes, with the weights that they have, and measured in
     interleaved rounds. Batch, precision, threads and options are those of `table`, where it says them, so that
-    its predictions can be judged; `tell` is told what differs all the same. `options` go to the back-end. Raises
+    its predictions can be judged; `tell` is told what differs all the same. A device that the table is of is
+    waited for while it is slower than it was then, within the limits of its sampling, and `tell` is told if it
+    stayed so. `options` go to the back-end. Raises
     `UnknownDeviceError`, `DeviceMismatchError` unless `allow_mismatch`, `ExportError`, and what else the back-end
     raises.
     """
@@ -62,32 +83,72 @@ def measure_networks(
         found, runtime = backend.device(), backend.runtime()
         if mismatch := spec.check(found, allow_mismatch=allow_mismatch):
             tell(f"going on though {mismatch}")
-        if table is not None and (unlike := difference(table, found, runtime)):
-            tell(unlike)
+        usual = None
+        if table is not None:
+            if unlike := difference(table, found, runtime):
+                tell(unlike)
+            else:
+                usual = _usual(table)
+        sampling = sampling_for(spec)
         with tempfile.TemporaryDirectory(prefix="pnag-verify-") as folder:
+            make = partial(_artefact, format=backend.artefact_format, spec=spec)
+            stems = (Path(folder) / str(index) for index in range(len(networks)))
             artefacts = [
-                _artefact(name, network, backend.artefact_format, spec, Path(folder) / str(index))
-                for index, (name, network) in enumerate(networks.items())
+                make(name, net, net.specs, stem) for (name, net), stem in zip(networks.items(), stems, strict=True)
             ]
-            measured = measure_files(backend, artefacts, sampling=sampling_for(spec), watcher=watcher)
-        return OnDevice(measured, found, runtime, spec.batch)
+            watch, usual_ms = None, math.inf
+            if usual is not None:
+                block = randomise(build_block(usual.spec))
+                watch, usual_ms = make(usual.name, block, [usual.spec], Path(folder) / "watch"), usual.latency_ms
+            measured = measure_files(
+                backend, artefacts, reference=watch, usual_ms=usual_ms, sampling=sampling, watcher=watcher
+            )
+        slowdown = _slowdown(measured, usual)
+        if usual and slowdown is not None and slowdown > sampling.drift_limit:
+            tell(
+                f"the device was {slowdown:.0%} slower than when the table was made (block {usual.name}, "
+                f"{usual.latency_ms:.4g} ms then), and so were the networks; end what else runs on it, let it cool, "
+                "and measure again"
+            )
+        return OnDevice(measured, found, runtime, spec.batch, slowdown)
     finally:
         backend.close()
 
 
-def _artefact(name: str, network: Network, format: ArtefactFormat, spec: DeviceSpec, stem: Path) -> Artefact:
-    """The network in a back-end's format; files go beside `stem`."""
-    shape = input_shape(network.specs, spec.batch)
+def _usual(table: TableMetadata) -> _Usual | None:
+    """What the table says of its reference block; None where it says nothing (it was imported)."""
+    quality = table.sampling.get("quality", {})
+    name, latency_ms = quality.get("reference_block"), quality.get("reference_ms")
+    if not isinstance(name, str) or not latency_ms:
+        return None
+    try:
+        return _Usual(name, parse_block(name), float(latency_ms))
+    except BlockKeyError:
+        return None
+
+
+def _slowdown(measured: Sequence[Measurement], usual: _Usual | None) -> float | None:
+    """The reference at the visits that count, against what is usual, relative."""
+    readings = [visit.reference_ms for measurement in measured for visit in measurement.used]
+    readings = [reading for reading in readings if math.isfinite(reading)]
+    return median(readings) / usual.latency_ms - 1 if usual and readings else None
+
+
+def _artefact(
+    name: str, module: nn.Module, specs: Sequence[BlockSpec], stem: Path, *, format: ArtefactFormat, spec: DeviceSpec
+) -> Artefact:
+    """A module in a back-end's format; files go beside `stem`."""
+    shape = input_shape(specs, spec.batch)
     match format:
         case "onnx":
             path = stem.with_suffix(".onnx")
-            write_onnx(network, shape, path)
+            write_onnx(module, shape, path)
         case "tflite":
             path = stem.with_suffix(".tflite")
-            export_tflite(network, shape, path, file_precision(spec.precision))
+            export_tflite(module, shape, path, file_precision(spec.precision))
             shape = (shape[0], *shape[2:], shape[1])
         case "torch":
-            return Artefact(name, format, shape, module=network)
+            return Artefact(name, format, shape, module=module)
         case "specs":
-            return Artefact(name, format, shape, module=network.specs)
+            return Artefact(name, format, shape, module=tuple(specs))
     return Artefact(name, format, shape, path)

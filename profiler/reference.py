@@ -23,7 +23,8 @@ class ReferenceMonitor:
     """Reads the reference, knows its level, and waits when it is off.
 
     The device is steady while readings lie within `limit` (relative) of the level and it does not say itself
-    that it is throttled. `max_wait_s` bounds all waits together.
+    that it is throttled. `max_wait_s` bounds all waits together. `usual_ms` is a level known from before: the
+    device is not as usual if it is slower than that, however steadily.
     """
 
     def __init__(
@@ -38,18 +39,20 @@ class ReferenceMonitor:
         sleep: Callable[[float], None],
         deadline_s: float = math.inf,
         known_ms: Sequence[float] = (),
+        usual_ms: float = math.inf,
     ) -> None:
         self._backend, self._program, self._how, self._limit = backend, program, how, limit
         self._max_wait_s, self._clock, self._sleep, self._deadline_s = max_wait_s, clock, sleep, deadline_s
         self.readings_ms = [value for value in known_ms if math.isfinite(value)]
         self.waited_s = 0.0
         self.last_ms = math.nan
+        self._usual_ms = usual_ms
         self._throttled = False
 
     @property
     def level_ms(self) -> float:
         """What the reference takes when the device is as usual."""
-        return float(np.quantile(self.readings_ms, _LEVEL_QUANTILE))
+        return min(float(np.quantile(self.readings_ms, _LEVEL_QUANTILE)), self._usual_ms)
 
     @property
     def drift(self) -> float:

@@ -72,8 +72,8 @@ class SessionResult:
 class Session:
     """Measures `units` on `backend`; call `run` once. Artefacts come from `artefact_of`, by unit name.
 
-    `reference` names the unit (or another artefact) to watch the device by. `deadline_s` is a reading of
-    `clock` at which the session ends with what it has.
+    `reference` names the unit (or another artefact) to watch the device by, `usual_ms` what it took before if
+    that is known. `deadline_s` is a reading of `clock` at which the session ends with what it has.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Session:
         memory_limit_bytes: int = 4 << 30,
         watcher: Watcher | None = None,
         deadline_s: float = math.inf,
+        usual_ms: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -108,6 +109,7 @@ class Session:
             sleep=sleep,
             deadline_s=deadline_s,
             known_ms=[visit.reference_ms for visit in known],
+            usual_ms=usual_ms,
         )
         self._reference = reference
         self._before = self._after = DeviceState()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from devices.backend import Artefact, Backend
@@ -16,14 +17,16 @@ def measure_files(
     artefacts: Sequence[Artefact],
     *,
     reference: Artefact | None = None,
+    usual_ms: float = math.inf,
     sampling: Sampling | None = None,
     watcher: Watcher | None = None,
     memory_limit_bytes: int = 4 << 30,
 ) -> list[Measurement]:
     """Measure whole networks in interleaved rounds; one measurement for each artefact, in order.
 
-    `reference` is what the device is watched by, the first artefact unless given. An artefact that cannot be
-    run has a measurement with a `failure`. Raises `ProfilerError` if two artefacts have the same name.
+    `reference` is what the device is watched by, the first artefact unless given; `usual_ms` is what it takes
+    when the device is as usual, where that is known, else learnt on the way. An artefact that cannot be run
+    has a measurement with a `failure`. Raises `ProfilerError` if two artefacts have the same name.
     """
     if not artefacts:
         return []
@@ -42,6 +45,7 @@ def measure_files(
         by_name.__getitem__,
         watched.name,
         sampling=sampling,
+        usual_ms=usual_ms,
         watcher=watcher,
         memory_limit_bytes=memory_limit_bytes,
     )

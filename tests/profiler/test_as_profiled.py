@@ -1,12 +1,13 @@
 """A device is set up for verification as it was for the table."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from devices import DeviceInfo, DeviceSpec, Slice, cuda, load_spec
+from devices import Artefact, DeviceInfo, DeviceSpec, Slice, cuda, load_spec, open_backend
 from devices.cuda import CudaBackend
 from devices.cuda_mode import CudaMode
 from devices.errors import DeviceOptionError
@@ -132,6 +133,35 @@ def test_this_machine_measures_with_the_tables_batch_and_threads() -> None:
     assert (one.batch, one.runtime["threads"]) == (1, 1)
     assert (many.batch, many.runtime["threads"]) == (16, 2)
     assert many.measurements[0].median_ms > 2 * one.measurements[0].median_ms
+
+
+@pytest.fixture
+def fake_device(tmp_path: Path) -> str:
+    path = tmp_path / "fake.toml"
+    path.write_text('name = "fake"\ntitle = "fake device"\nbackend = "fake"\n[options]\nnoise = 0.001\n')
+    return str(path)
+
+
+@pytest.mark.usefixtures("_quick")
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_a_device_that_is_slower_than_when_the_table_was_made_is_found_out(fake_device: str, factor: float) -> None:
+    backend = open_backend(load_spec(fake_device))
+    block = str(NETWORK[1])
+    then_ms = backend.true_ms(Artefact(block, "specs", (), module=(NETWORK[1],))) / factor  # type: ignore[attr-defined]
+    model, runtime = backend.device().model, dict(backend.runtime())
+    table = replace(
+        made_up_metadata(TINY),
+        device={"spec": "fake", "model": model},
+        runtime=runtime,
+        sampling={"quality": {"reference_block": block, "reference_ms": then_ms}},
+    )
+    said: list[str] = []
+    networks = {"a": randomise(build_network(NETWORK))}
+    measured = measure_networks(fake_device, networks, table=table, tell=said.append)
+    assert measured.slowdown == pytest.approx(factor - 1, abs=0.02)
+    slower = f"the device was 100% slower than when the table was made (block {block}, {then_ms:.4g} ms then)"
+    assert [line.partition(", and so")[0] for line in said] == ([slower] if factor == 2 else [])
+    assert measure_networks(fake_device, networks, tell=said.append).slowdown is None
 
 
 def test_an_option_given_now_goes_before_the_tables() -> None:

@@ -19,7 +19,7 @@ class Device:
         return DeviceState(throttled=self.throttled)
 
 
-def monitor(device, *, max_wait_s=60.0, deadline_s=math.inf, known_ms=()):
+def monitor(device, *, max_wait_s=60.0, deadline_s=math.inf, known_ms=(), usual_ms=math.inf):
     slept = []
     return (
         ReferenceMonitor(
@@ -32,6 +32,7 @@ def monitor(device, *, max_wait_s=60.0, deadline_s=math.inf, known_ms=()):
             sleep=slept.append,
             deadline_s=deadline_s,
             known_ms=known_ms,
+            usual_ms=usual_ms,
         ),
         slept,
     )
@@ -49,6 +50,21 @@ def test_within_the_limit_it_is_steady_either_way():
     watch, slept = monitor(Device(1.0, 1.0, 1.0, 1.0, 1.04))
     watch.start()
     assert watch.steady
+    assert watch.wait_until_steady()
+    assert slept == []
+
+
+def test_a_device_that_is_slow_from_the_start_is_known_by_what_is_usual():
+    watch, slept = monitor(Device(*7 * [1.3], 1.0), usual_ms=1.0)
+    watch.start()
+    assert watch.drift == pytest.approx(0.3)
+    assert watch.wait_until_steady()
+    assert slept == [0.5, 1.0, 2.0]
+
+
+def test_a_device_that_is_faster_than_usual_is_not_waited_for():
+    watch, slept = monitor(Device(0.8), usual_ms=1.0)
+    watch.start()
     assert watch.wait_until_steady()
     assert slept == []
 
