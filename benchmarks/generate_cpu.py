@@ -31,7 +31,7 @@ from lut.table import LatencyTable
 from pnag import Architecture, Generator
 from pnag.archive import AccuracyArchive
 from pnag.run import TABLE, Run
-from pnag.sampling import sample_spread
+from pnag.sampling import sample_archive
 from pnag.space import SearchSpace
 
 CONFIDENCE = 0.95
@@ -86,7 +86,7 @@ def write_accuracies(table: LatencyTable, given: Path | None, n: int, out: Path)
     rng = np.random.default_rng(SEED)
     if given is None:
         costs = space.cost_model(table)
-        tokens = sample_spread(space, n, costs, rng)
+        tokens = sample_archive(space, n, costs, rng)
         truth = KnownOptimum(costs, seed=SEED)
         AccuracyArchive(space, tokens, truth.ask(tokens, rng)).save(out)
         return f"made up with {100 * truth.noise:g} % noise (benchmarks/known_optimum.py), not measured"

@@ -28,7 +28,7 @@ from devices import DeviceSpec, load_spec, open_backend
 from lut.table import LatencyTable
 from pnag.archive import AccuracyArchive
 from pnag.demo import budgets_within, run_command
-from pnag.sampling import sample_spread
+from pnag.sampling import sample_archive
 from pnag.space import SearchSpace, load_space
 from profiler.artefacts import ArtefactCache, ArtefactFactory, ahead_of, open_factory
 from profiler.cli_networks import sample_units
@@ -92,7 +92,7 @@ def deliver(table: LatencyTable, space: SearchSpace, address: str, tool: Path, f
     rng = np.random.default_rng(0)
     costs = space.cost_model(table)
     low_ms, high_ms = costs.range_ms
-    tokens = sample_spread(space, _ACCURACIES, costs, rng)
+    tokens = sample_archive(space, _ACCURACIES, costs, rng)
     share = (costs(tokens) - low_ms) / (high_ms - low_ms)
     accuracy = 0.7 + 0.1 * np.sqrt(share) + rng.normal(0, 0.001, len(tokens))
     AccuracyArchive(space, tokens, accuracy).save(folder / "accuracies.csv")

@@ -22,7 +22,7 @@ from pnag.learning import train_generator, train_in_rounds
 from pnag.methods import find_method
 from pnag.plots import PlottedNetwork, plot_networks
 from pnag.run import ARCHIVE, GENERATOR, PLOT, SUPERNET, TABLE, Run, sha256_of
-from pnag.sampling import sample_spread
+from pnag.sampling import sample_archive
 from pnag.space import SearchSpace, Tokens
 from pnag.supernet import Supernet
 from pnag.team import SupernetTask, Team
@@ -177,7 +177,7 @@ class _Training:
                 record |= {"path": ARCHIVE, "sha256": sha256_of(path), "n": len(self._given)}
             return self._given
         n = self._first_architectures()
-        tokens = sample_spread(self.space, n, self.costs, np.random.default_rng(self.request.seed))
+        tokens = sample_archive(self.space, n, self.costs, np.random.default_rng(self.request.seed))
         with self.run.stage("archive") as record:
             archive = self._collect(tokens)
             record |= {"path": ARCHIVE, "sha256": sha256_of(path), "n": len(archive.tokens)}

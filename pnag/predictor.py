@@ -1,11 +1,13 @@
 """Accuracy of an architecture from what its layers are: main effects and pairs of layers, as one quadratic form.
 
-Every layer has a code: 0 if it is absent, else 1 + its choice of expand ratio and kernel. The predicted
-accuracy is
+Every layer has a code: 0 if it is absent, else 1 + its choice of expand ratio and kernel. An architecture's
+merit and its predicted accuracy are
 
-    Â(a) = bias + Σ_l w[l, code_l] + ½ Σ_l Σ_m W[l, code_l, m, code_m],
+    m(a) = bias + Σ_l w[l, code_l] + ½ Σ_l Σ_m W[l, code_l, m, code_m],    Â(a) = ceiling - exp(-m(a)),
 
-so that the accuracies of *all* networks which differ from `a` in one layer come from one matrix product.
+so that the merits of *all* networks which differ from `a` in one layer come from one matrix product. Accuracy
+levels off as networks grow: what a layer brings is the same share of what is missing to the ceiling, not the
+same number of points. Without a ceiling, which is infinite then, merit and accuracy are the same.
 How the weights are learnt is in `pnag.predictor_fit`; this module needs numpy only.
 """
 
@@ -25,6 +27,7 @@ Codes = NDArray[np.int64]
 Weights = NDArray[np.float32]
 
 _CHUNK = 4096
+_LOWEST = 50.0  # of minus the merit: no network is that bad, and its exponential is still a number
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class LayerCodes:
 
 @dataclass(frozen=True)
 class AccuracyPredictor:
-    """The quadratic form, learnt, with its error on architectures that took no part in the learning.
+    """The quadratic form and the ceiling, learnt, with the error on architectures that took no part in the learning.
 
     `main` has shape (layers · codes,), `pairs` (layers · codes, layers · codes), symmetric and zero between
     codes of the same layer. `error` is the root mean square error on unseen architectures, as a fraction,
@@ -88,6 +91,7 @@ class AccuracyPredictor:
     error: float
     rank_correlation: float
     noise: float
+    ceiling: float = np.inf
 
     @property
     def codes(self) -> LayerCodes:
@@ -96,6 +100,14 @@ class AccuracyPredictor:
 
     def __call__(self, tokens: Tokens) -> Array:
         """Predicted accuracy, shape (n,), of canonical tokens of shape (n, length)."""
+        return self.accuracy(self.merit(tokens))
+
+    def accuracy(self, merit: Array) -> Array:
+        """Accuracy of networks of that merit, of any shape; it grows with the merit."""
+        return merit if np.isinf(self.ceiling) else self.ceiling - np.exp(np.minimum(-merit, _LOWEST))
+
+    def merit(self, tokens: Tokens) -> Array:
+        """m(a), shape (n,), of canonical tokens of shape (n, length)."""
         codec, out = self.codes, np.empty(len(tokens))
         for start in range(0, len(tokens), _CHUNK):
             x = codec.one_hot(codec.of(tokens[start : start + _CHUNK]))
@@ -103,7 +115,7 @@ class AccuracyPredictor:
         return out + self.bias
 
     def changes(self, codes: Codes) -> Array:
-        """What setting one layer to another code would add, shape (n, layers, codes); 0 for the present code."""
+        """What setting one layer to another code adds to the merit, (n, layers, codes); 0 for the present code."""
         codec = self.codes
         field = (codec.one_hot(codes) @ self.pairs + self.main).reshape(len(codes), codec.layers, codec.codes)
         now = np.take_along_axis(field, codes[:, :, None], axis=2)
@@ -111,7 +123,7 @@ class AccuracyPredictor:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything but the space, for a file."""
-        numbers = np.array([self.bias, self.error, self.rank_correlation, self.noise])
+        numbers = np.array([self.bias, self.error, self.rank_correlation, self.noise, self.ceiling])
         return {"numbers": numbers, "main": self.main, "pairs": self.pairs}
 
     @classmethod
@@ -121,5 +133,5 @@ class AccuracyPredictor:
         codec = LayerCodes(space)
         if main.shape != (codec.layers * codec.codes,) or pairs.shape != main.shape * 2:
             raise ValueError(f"a predictor of shapes {main.shape} and {pairs.shape} does not fit {space.name}")
-        bias, error, correlation, noise = arrays["numbers"].tolist()
-        return cls(space, bias, main, pairs, error, correlation, noise)
+        bias, error, correlation, noise, ceiling = arrays["numbers"].tolist()
+        return cls(space, bias, main, pairs, error, correlation, noise, ceiling)

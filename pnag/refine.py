@@ -2,7 +2,7 @@
 
 A network at the edge of its budget rarely gets better by one change: what is gained in one layer must be
 paid for in another. So the effect of every change of one layer on accuracy and cost is laid out, which for
-the predictor's quadratic form is one matrix product; the pairs of changes are ranked by what their sums
+the predictor's merit, a quadratic form, is one matrix product; the pairs of changes are ranked by what their sums
 score; the most promising are scored for real, and the best of all is taken, until nothing improves.
 All networks of a call take each step together.
 """
@@ -65,16 +65,18 @@ class Refiner:
         """The best of the most promising exchanges of each network, and its score."""
         n, layers = codes.shape
         tokens = LayerCodes(self.costs.space).tokens(codes)
-        accuracy, cost = self.evaluator.predictor(tokens), self.costs(tokens)
-        gain, price, layer, code = self._moves(codes, accuracy, cost, budgets_ms)  # (n, moves)
+        predictor, cost = self.evaluator.predictor, self.costs(tokens)
+        merit = predictor.merit(tokens)
+        gain, price, layer, code = self._moves(codes, merit, cost, budgets_ms)  # (n, moves)
         total = self.evaluator.combine(
-            accuracy[:, None, None] + gain[:, :, None] + gain[:, None, :],
+            predictor.accuracy(merit[:, None, None] + gain[:, :, None] + gain[:, None, :]),
             cost[:, None, None] + price[:, :, None] + price[:, None, :],
             budgets_ms[:, None, None],
         )
         total[layer[:, :, None] == layer[:, None, :]] = -np.inf
         moves = gain.shape[1]
-        singles = self.evaluator.combine(accuracy[:, None] + gain, cost[:, None] + price, budgets_ms[:, None])
+        alone = predictor.accuracy(merit[:, None] + gain)
+        singles = self.evaluator.combine(alone, cost[:, None] + price, budgets_ms[:, None])
         diagonal = np.arange(moves)
         total[:, diagonal, diagonal] = singles
         flat = total.reshape(n, -1)
@@ -91,20 +93,19 @@ class Refiner:
         chosen = tried.reshape(n, _TRIED, layers)[np.arange(n), top]
         return np.where((scores[np.arange(n), top] > score)[:, None], chosen, codes), value
 
-    def _moves(
-        self, codes: Codes, accuracy: Array, cost: Array, budgets_ms: Array
-    ) -> tuple[Array, Array, Codes, Codes]:
-        """The changes worth pairing: what they add to accuracy and cost, their layer and new code, (n, kept).
+    def _moves(self, codes: Codes, merit: Array, cost: Array, budgets_ms: Array) -> tuple[Array, Array, Codes, Codes]:
+        """The changes worth pairing: what they add to merit and cost, their layer and new code, (n, kept).
 
         The best by score alone, and those that bring the most for their price at several exchange rates.
         """
-        n = len(codes)
-        gain = self.evaluator.predictor.changes(codes).reshape(n, -1)
+        n, predictor = len(codes), self.evaluator.predictor
+        gain = predictor.changes(codes).reshape(n, -1)
         price = self._prices(codes).reshape(n, -1)
         usable = self._usable(codes).reshape(n, -1)
         rate = np.maximum(gain.max(axis=1), 1e-6) / np.maximum(price.max(axis=1), 1e-6)
         keys = [gain - rate[:, None] * factor * price for factor in (0.25, 0.5, 1.0, 2.0, 4.0)]
-        keys.append(self.evaluator.combine(accuracy[:, None] + gain, cost[:, None] + price, budgets_ms[:, None]))
+        alone = predictor.accuracy(merit[:, None] + gain)
+        keys.append(self.evaluator.combine(alone, cost[:, None] + price, budgets_ms[:, None]))
         each = max(2, _KEPT_MOVES // len(keys))
         picked = [np.argpartition(-np.where(usable, key, -np.inf), each, axis=1)[:, :each] for key in keys]
         index = np.concatenate(picked, axis=1)

@@ -4,7 +4,7 @@ import pytest
 
 from pnag.archive import AccuracyArchive
 from pnag.errors import ArchiveError
-from pnag.sampling import macs_cost, sample_spread, sample_tilted, stratified
+from pnag.sampling import macs_cost, sample_archive, sample_spread, sample_tilted, stratified
 from pnag.space import load_space
 
 SPACE = load_space("ofa-mbv3-w1.2")
@@ -110,6 +110,17 @@ def test_samples_reach_over_the_whole_cost_range():
     smallest, largest = cost(SPACE.encode(SPACE.extremes()))
     tenths = np.histogram(cost(tokens), bins=10, range=(smallest, largest))[0]
     assert tenths.min() >= 12
+
+
+def test_samples_for_an_archive_are_mostly_plain_and_reach_both_ends() -> None:
+    cost = macs_cost(SPACE)
+    tokens = sample_archive(SPACE, 300, cost, np.random.default_rng(0))
+    plain = cost(SPACE.sample(300, np.random.default_rng(1)))
+    costs = cost(tokens)
+    assert len(np.unique(tokens, axis=0)) == 300
+    assert (costs.min(), costs.max()) == cost.range_ms
+    assert np.median(costs) == pytest.approx(np.median(plain), rel=0.05)
+    assert costs.std() > 1.2 * plain.std()
 
 
 def test_tilted_samples_are_architectures_with_every_choice():

@@ -190,7 +190,9 @@ def test_training_refuses_what_cannot_be_learnt_from(train: Run, table: Path, ar
 def test_a_predicted_accuracy_stays_within_0_and_1(run: Path) -> None:
     generator = Generator.load(run)
     predictor = generator.evaluator.predictor
-    proud = replace(generator, evaluator=replace(generator.evaluator, predictor=replace(predictor, bias=2.0)))
+    proud = replace(
+        generator, evaluator=replace(generator.evaluator, predictor=replace(predictor, bias=2.0, ceiling=np.inf))
+    )
     assert proud.generate(3.2).accuracy == 1.0
 
 

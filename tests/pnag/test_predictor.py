@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from pnag.errors import ArchiveError
+from pnag.evaluator import RuleEvaluator
 from pnag.predictor import AccuracyPredictor, LayerCodes
 from pnag.predictor_fit import FeatureMap, _solve_dual, _solve_primal, fit_predictor, rank_correlation
+from pnag.refine import Refiner, cheapest_tokens
 from pnag.space import load_space
 from tests.pnag.learning_cases import TINY, all_tokens, archive, full_costs, tiny_costs, truth
 
@@ -47,12 +49,12 @@ def test_changes_are_the_differences_of_predictions(predictor):
     tokens = SPACE.sample(5, np.random.default_rng(1))
     codes = codec.of(tokens)
     changes = predictor.changes(codes)
-    before = predictor(tokens)
+    before = predictor.merit(tokens)
     for layer in (0, 5, 12):
         for code in (1, 4, 9):
             changed = codes.copy()
             changed[:, layer] = np.where(codes[:, layer] > 0, code, 0)
-            expected = predictor(codec.tokens(changed)) - before
+            expected = predictor.merit(codec.tokens(changed)) - before
             present = codes[:, layer] > 0
             np.testing.assert_allclose(changes[present, layer, code], expected[present], atol=2e-6)
 
@@ -70,8 +72,9 @@ def test_both_ways_to_solve_give_the_same_weights_and_leave_one_out_errors():
     features = FeatureMap(TINY)
     tokens, y = archive(tiny_costs(), 120)
     x, y = features(tokens), (y - y.mean()) / y.std()
-    prior = np.full(x.shape[1], 0.05)
-    for got, expected in zip(_solve_dual(x, y, prior, 0.1), _solve_primal(x, y, prior, 0.1), strict=True):
+    prior, ones = np.full(x.shape[1], 0.05), np.linspace(0.5, 1.5, len(x))
+    ways = (solve(x, y, ones, prior, 0.1) for solve in (_solve_dual, _solve_primal))
+    for got, expected in zip(*ways, strict=True):
         np.testing.assert_allclose(got, expected, atol=2e-3)
 
 
@@ -79,12 +82,13 @@ def test_leave_one_out_errors_are_those_of_leaving_one_out():
     features = FeatureMap(TINY)
     tokens, y = archive(tiny_costs(), 40)
     x, y = features(tokens), (y - y.mean()) / y.std()
-    prior = np.full(x.shape[1], 0.05)
-    _, _, residual = _solve_dual(x, y, prior, 0.1)
+    prior, ones = np.full(x.shape[1], 0.05), np.linspace(0.5, 1.5, len(x))
+    _, _, residual = _solve_dual(x, y, ones, prior, 0.1)
     for left_out in (0, 17, 39):
         rest = np.arange(40) != left_out
-        weights, offset, _ = _solve_dual(x[rest], y[rest], prior, 0.1)
-        assert residual[left_out] == pytest.approx(y[left_out] - x[left_out] @ weights - offset, abs=1e-4)
+        weights, offset, _ = _solve_dual(x[rest], y[rest], ones[rest], prior, 0.1)
+        predicted = x[left_out] @ weights + offset * ones[left_out]
+        assert residual[left_out] == pytest.approx(y[left_out] - predicted, abs=1e-4)
 
 
 def test_the_stated_error_is_the_error_on_architectures_never_seen(predictor):
@@ -98,6 +102,22 @@ def test_prediction_is_nearer_the_truth_than_one_measurement_is(predictor):
     tokens = SPACE.sample(1000, np.random.default_rng(5))
     known = truth(full_costs())
     assert np.sqrt(np.mean((predictor(tokens) - known.accuracy(tokens)) ** 2)) < known.noise
+
+
+def test_accuracies_that_level_off_are_learnt_with_a_ceiling_and_the_best_networks_are_not_overrated(predictor):
+    costs = full_costs()
+    assert archive(costs, 500)[1].max() < predictor.ceiling < 0.85
+    budgets = np.linspace(*costs.range_ms, 9)[2:-1]
+    starts = np.repeat(cheapest_tokens(costs), len(budgets), axis=0)
+    found = Refiner(RuleEvaluator(predictor), costs)(starts, budgets)
+    overrated = predictor(found) - truth(costs).accuracy(found)
+    assert np.abs(overrated).mean() < 2 * truth(costs).noise
+
+
+def test_without_a_ceiling_merit_and_accuracy_are_the_same(predictor):
+    merit = np.array([[-3.0, 0.1], [0.5, 4.0]])
+    np.testing.assert_array_equal(replace(predictor, ceiling=np.inf).accuracy(merit), merit)
+    np.testing.assert_allclose(replace(predictor, ceiling=0.8).accuracy(merit), 0.8 - np.exp(-merit))
 
 
 def test_arrays_bring_the_predictor_back(predictor):
