@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.report import report
 from lut.table import LatencyTable
 
 _SPEC = """\
@@ -35,6 +36,7 @@ pause_s = {pause_s}
 """
 _POLL_S = 0.005
 _LONGEST_RUN_S = 300.0
+_NETWORKS = 40
 
 
 @dataclass(frozen=True)
@@ -150,16 +152,25 @@ def _check_kind(table: LatencyTable, undisturbed: LatencyTable) -> float:
 
 
 def main() -> None:
-    """Run it in a folder of its own and print the outcome."""
+    """Run it in a folder of its own and write `results/kill_resume.md`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        outcome = kill_and_resume(Path(folder), options.kills, options.seed, networks=40, pause_s=0.01)
-    print(f"{outcome.kills} kills, {outcome.visits} measurements, none lost, none twice")
-    print(f"finished at each kill: {', '.join(map(str, outcome.finished_at_kills))}")
-    print(f"median difference to an undisturbed table: {100 * outcome.median_difference:.2f} %")
+        outcome = kill_and_resume(Path(folder), options.kills, options.seed, networks=_NETWORKS, pause_s=0.01)
+    rows = [
+        {"what": "kills", "measured": outcome.kills},
+        {"what": "finished measurements at each kill", "measured": ", ".join(map(str, outcome.finished_at_kills))},
+        {"what": "seconds from start to kill", "measured": ", ".join(map(str, outcome.seconds_to_death))},
+        {"what": "measurements in the end", "measured": f"{outcome.visits:,}: none lost, none twice"},
+        {
+            "what": "median difference to an undisturbed table, of the same noise",
+            "measured": f"{100 * outcome.median_difference:.2f} %",
+        },
+    ]
+    notes = [f"The command on the fake device with {_NETWORKS} networks to calibrate, seed {options.seed}."]
+    report("kill_resume", "A profiling session killed at random moments", rows, notes)
 
 
 if __name__ == "__main__":

@@ -58,8 +58,10 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     started_s = time.monotonic()
     table, run = folder / "cpu.parquet", folder / "run"
-    run_command(f"pnag-profile --device cpu --resolution 32 --classes 10 --out {table}".split())
-    trained = run_command(f"pnag-train --lut {table} --data digits --architectures 300 --out {run}".split())
+    size = "--resolution 32 --classes 10 --calibrate 30 --holdout 15"
+    run_command(f"pnag-profile --device cpu {size} --out {table}".split())
+    learn = "--data digits --epochs 12 --architectures 160"  # short of what there is, to be short
+    trained = run_command(f"pnag-train --lut {table} {learn} --out {run}".split())
     budgets = budgets_within(*trained["range_ms"])
     exports = ["--export", str(folder / "digits.tflite"), "--export", str(folder / "digits.onnx")]
     answer = run_command(["pnag-generate", *budgets, "--from", str(run), *exports, "--verify", "cpu"])
