@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 import profiler.cli
 from devices import Artefact, Slice, load_spec
 from devices.android import open_android
 from devices.errors import ConnectionLostError
+from lut.blocks import BlockSpec, parse_block
 from lut.table import LatencyTable, TableMetadata
 from profiler import measure_networks
 from profiler.measure_networks import OnDevice
@@ -215,13 +217,16 @@ def verify(  # noqa: PLR0917
 ) -> Callable[..., OnDevice]:
     """Measures a network on the phone. The conversion is another's affair: here the files only say what they take."""
 
-    def export(network: Network, shape: tuple[int, ...], path: Path, precision: str) -> None:
+    watched: list[BlockSpec] = []
+
+    def export(module: nn.Module, shape: tuple[int, ...], path: Path, precision: str) -> None:
         said.append(f"converted {shape} {precision}")
-        fake_model(path, latency_us(network.specs))
+        fake_model(path, latency_us(module.specs if isinstance(module, Network) else watched))
 
     def verify(network: Network, table: TableMetadata | None = None) -> OnDevice:
         reach = {"adb": phone.address, "benchmark_model": tool, "home": home}
         clock = {"clock": time.clock, "sleep": time.sleep, "announce": said.append}
+        watched[:] = [reference_of(table)] if table is not None else []
         return measure_networks.measure_networks(
             "snapdragon821", {"a": network}, table=table, tell=said.append, **reach, **clock
         )
@@ -249,10 +254,16 @@ def test_verification_measures_as_the_table_was_made(
     phone.commands.clear()
     table = replace(table, device={**table.device, "spec": "snapdragon821"})
     measured = verify(build_network(SPACE.decompose(SPACE.extremes()[0])), table)
-    assert said == ["converted (2, 3, 32, 32) float32"]
+    watched = (2, *reference_of(table).input_shape)
+    assert said == ["converted (2, 3, 32, 32) float32", f"converted {watched} float32"]
+    assert measured.slowdown == pytest.approx(0, abs=0.02)
     assert (measured.batch, measured.runtime["precision"], measured.runtime["core_mask"]) == (2, "float16", "3")
     flags = [{_flags(command) for command in commands if "--graph" in command} for commands in (asked, phone.commands)]
     assert flags[0] == flags[1]
+
+
+def reference_of(table: TableMetadata) -> BlockSpec:
+    return parse_block(table.sampling["quality"]["reference_block"])
 
 
 def _flags(command: str) -> str:
