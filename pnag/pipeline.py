@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lut.table import LatencyTable
-from pnag.archive import AccuracyArchive
+from pnag.archive import SHIPPED, AccuracyArchive
 from pnag.data import ImageData, load_data
-from pnag.errors import RunError
+from pnag.errors import ArchiveError, RunError
 from pnag.evolution import Ask
 from pnag.generate import Generator
 from pnag.learning import train_generator, train_in_rounds
@@ -42,7 +42,8 @@ ProgressOf = Callable[[str, float], AbstractContextManager[Progress]]
 @dataclass(frozen=True)
 class TrainRequest:
     """What to train. `data` names a data set, `supernet` a checkpoint to evaluate on it instead of training one;
-    `accuracy` an archive that makes both unnecessary. `architectures` is how many are evaluated in all, `rounds`
+    `accuracy` an archive that makes both unnecessary; with none of them the archive that comes with the program
+    is taken. `architectures` is how many are evaluated in all, `rounds`
     in how many further rounds the generator proposes some of them, `resolution` the side of the data's images.
     """
 
@@ -65,13 +66,16 @@ class TrainRequest:
             raise RunError("--accuracy gives the accuracies already; leave out --data and --supernet")
         if self.supernet and not self.data:
             raise RunError("--supernet needs images to evaluate it on; give --data, for instance imagefolder:DIR")
-        if not (self.data or self.accuracy):
-            raise RunError("nothing to learn accuracies from; give --data (digits needs nothing else) or --accuracy")
         if self.rounds and not self.data:
             raise RunError("--rounds asks the supernet for accuracies; give --data")
         find_method(self.method)
         if self.data:
             preset(self.data)
+
+    @property
+    def archive(self) -> Path | None:
+        """The file that accuracies are taken from, if they are not asked of a supernet."""
+        return self.accuracy if self.accuracy or self.data else SHIPPED
 
     def identity(self, table: LatencyTable) -> dict[str, Any]:
         """What makes two trainings the same one."""
@@ -79,7 +83,7 @@ class TrainRequest:
             "table_sha256": table.content_sha256,
             "data": self.data,
             "supernet_sha256": sha256_of(self.supernet) if self.supernet else None,
-            "accuracy_sha256": sha256_of(self.accuracy) if self.accuracy else None,
+            "accuracy_sha256": sha256_of(self.archive) if self.archive else None,
             "method": self.method,
             "seed": self.seed,
             "architectures": self.architectures,
@@ -158,8 +162,22 @@ class _Training:
     @cached_property
     def _given(self) -> AccuracyArchive:
         """The archive of the request, read once."""
-        assert self.request.accuracy is not None
-        return AccuracyArchive.load(self.request.accuracy, self.space)
+        assert self.request.archive is not None
+        if self.request.archive != SHIPPED:
+            return AccuracyArchive.load(self.request.archive, self.space)
+        try:
+            archive = AccuracyArchive.load(SHIPPED, self.space)
+        except ArchiveError as error:
+            raise RunError(
+                f"the accuracies that come with the program are not for this table ({error}); "
+                "give --data (digits needs nothing else) or --accuracy"
+            ) from error
+        self.tell(
+            f"learning from the accuracies that come with the program: {len(archive)} architectures, CIFAR-10 at "
+            f"{archive.space.resolution} pixels; they rank networks for small photographs, give --data or --accuracy "
+            "for images of your own"
+        )
+        return archive
 
     @cached_property
     def _data(self) -> ImageData:
@@ -171,7 +189,7 @@ class _Training:
         path = self.run.path(ARCHIVE)
         if self.run.done("archive") is not None:
             return AccuracyArchive.load(path, self.space)
-        if self.request.accuracy is not None:
+        if self.request.archive is not None:
             with self.run.stage("archive") as record:
                 self._given.save(path)
                 record |= {"path": ARCHIVE, "sha256": sha256_of(path), "n": len(self._given)}
