@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 FILE_NAME = "generator.npz"
 FORMAT_VERSION = 1
 CANDIDATES = 16
-_STARTS = 2
+_STARTS = 4
 _HEADER = "header"
 
 
@@ -180,7 +180,7 @@ class Generator:
         )
         ranked, _ = self._rank(pool, limits)
         if isinstance(self.evaluator, RuleEvaluator) and self.steps:
-            starts = ranked[:, :_STARTS]
+            starts = _distinct_first(ranked)[:, :_STARTS]
             wide = np.repeat(limits, starts.shape[1])
             refiner = Refiner(self.evaluator, self.costs, self.steps)
             refined = refiner(starts.reshape(-1, self.space.length), wide).reshape(starts.shape)
@@ -281,6 +281,14 @@ def _uniforms(seed: int, limit: float, candidates: int, length: int) -> Array:
     """Random numbers of one budget's own, so that an answer does not depend on what else is asked."""
     rng = np.random.default_rng([seed, int(np.float64(limit).view(np.uint64))])
     return rng.random((candidates, length))
+
+
+def _distinct_first(ranked: Tokens) -> Tokens:
+    """The same networks with repeats of the one before moved to the end, so that the first ones differ."""
+    fresh = np.ones(ranked.shape[:2], dtype=bool)
+    fresh[:, 1:] = (ranked[:, 1:] != ranked[:, :-1]).any(axis=2)
+    order = np.argsort(~fresh, axis=1, kind="stable")
+    return np.take_along_axis(ranked, order[:, :, None], axis=1)
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

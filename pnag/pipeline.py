@@ -43,8 +43,8 @@ ProgressOf = Callable[[str, float], AbstractContextManager[Progress]]
 class TrainRequest:
     """What to train. `data` names a data set, `supernet` a checkpoint to evaluate on it instead of training one;
     `accuracy` an archive that makes both unnecessary; with none of them the archive that comes with the program
-    is taken. `architectures` is how many are evaluated in all, `rounds`
-    in how many further rounds the generator proposes some of them, `resolution` the side of the data's images.
+    is taken. `architectures` is how many are evaluated in all, `rounds` in how many further rounds the generator
+    proposes some of them, `resolution` the side of the data's images.
     """
 
     table: Path

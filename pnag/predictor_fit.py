@@ -145,7 +145,7 @@ def fit_predictor(space: SearchSpace, tokens: Tokens, accuracy: Array, *, seed: 
 
 @dataclass(frozen=True)
 class _Fit:
-    """Weights of codes and offset, learnt; merits of the first rows as the others predict them; noise, of the merit."""
+    """Weights of codes and offset; merits of the first rows as the others predict them; noise of an accuracy."""
 
     main: Array
     pairs: Array

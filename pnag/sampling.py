@@ -15,7 +15,7 @@ Cost = Callable[[Tokens], NDArray[np.float64]]
 _CANDIDATES_EACH = 20
 _BINS = 40
 _TILT = 4.0
-_SPREAD_SHARE = 6
+_SPREAD_ONE_IN = 6
 
 
 def sample_tilted(space: SearchSpace, n: int, rng: np.random.Generator) -> Tokens:
@@ -73,7 +73,7 @@ def sample_archive(space: SearchSpace, n: int, cost: Cost, rng: np.random.Genera
     independent of each other, which tells their effects apart. Measured where the best network is known, a
     predictor learnt from plain samples loses a third less accuracy than one learnt from spread ones.
     """
-    both = np.concatenate([sample_spread(space, max(2, n // _SPREAD_SHARE), cost, rng), space.sample(2 * n, rng)])
+    both = np.concatenate([sample_spread(space, max(2, n // _SPREAD_ONE_IN), cost, rng), space.sample(2 * n, rng)])
     _, first = np.unique(both, axis=0, return_index=True)
     return rng.permutation(both[np.sort(first)[:n]], axis=0)
 

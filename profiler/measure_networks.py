@@ -70,9 +70,8 @@ def measure_networks(
     interleaved rounds. Batch, precision, threads and options are those of `table`, where it says them, so that
     its predictions can be judged; `tell` is told what differs all the same. A device that the table is of is
     waited for while it is slower than it was then, within the limits of its sampling, and `tell` is told if it
-    stayed so. `options` go to the back-end. Raises
-    `UnknownDeviceError`, `DeviceMismatchError` unless `allow_mismatch`, `ExportError`, and what else the back-end
-    raises.
+    stayed so. `options` go to the back-end. Raises `UnknownDeviceError`, `DeviceMismatchError` unless
+    `allow_mismatch`, `ExportError`, and what else the back-end raises.
     """
     spec = load_spec(device)
     if table is not None:
@@ -92,16 +91,20 @@ def measure_networks(
         sampling = sampling_for(spec)
         with tempfile.TemporaryDirectory(prefix="pnag-verify-") as folder:
             make = partial(_artefact, format=backend.artefact_format, spec=spec)
-            stems = (Path(folder) / str(index) for index in range(len(networks)))
             artefacts = [
-                make(name, net, net.specs, stem) for (name, net), stem in zip(networks.items(), stems, strict=True)
+                make(name, network, network.specs, Path(folder) / str(index))
+                for index, (name, network) in enumerate(networks.items())
             ]
-            watch, usual_ms = None, math.inf
+            watch = None
             if usual is not None:
-                block = randomise(build_block(usual.spec))
-                watch, usual_ms = make(usual.name, block, [usual.spec], Path(folder) / "watch"), usual.latency_ms
+                watch = make(usual.name, randomise(build_block(usual.spec)), [usual.spec], Path(folder) / "watch")
             measured = measure_files(
-                backend, artefacts, reference=watch, usual_ms=usual_ms, sampling=sampling, watcher=watcher
+                backend,
+                artefacts,
+                reference=watch,
+                usual_ms=usual.latency_ms if usual else math.inf,
+                sampling=sampling,
+                watcher=watcher,
             )
         slowdown = _slowdown(measured, usual)
         if usual and slowdown is not None and slowdown > sampling.drift_limit:
