@@ -18,6 +18,7 @@ Nelder, Generalized Linear Models, section 2.5.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -31,6 +32,7 @@ from pnag.space import SearchSpace, Tokens
 Array = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 Index = NDArray[np.int64]
+Report = Callable[[float], None]
 
 _FEWEST = 8
 _HEADROOMS = (0.2, 0.5)  # of ceilings over the best accuracy, relative to the range of the accuracies
@@ -122,10 +124,13 @@ class FeatureMap:
         return expand @ weights[:size], full
 
 
-def fit_predictor(space: SearchSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0) -> AccuracyPredictor:
+def fit_predictor(
+    space: SearchSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0, report: Report | None = None
+) -> AccuracyPredictor:
     """Learn from measured accuracies, shapes (n, length) and (n,).
 
-    The error is exact leave-one-out error. Raises `ArchiveError` for fewer than eight architectures.
+    The error is exact leave-one-out error. `report` is called with the share done, between 0 and 1. Raises
+    `ArchiveError` for fewer than eight architectures.
     """
     if len(tokens) < _FEWEST:
         raise ArchiveError(f"{len(tokens)} accuracies are too few to learn from; give {_FEWEST} or more")
@@ -136,10 +141,14 @@ def fit_predictor(space: SearchSpace, tokens: Tokens, accuracy: Array, *, seed: 
     fits = [plain.predictor(space, accuracy, np.inf)]
     low, high = float(accuracy.min()), float(accuracy.max())
     for headroom in _HEADROOMS if high > low else ():
+        if report is not None:
+            report(len(fits) / (len(_HEADROOMS) + 1))
         ceiling, at = high + headroom * (high - low), np.clip(fits[-1](tokens), low, high)
         missing = ceiling - at
         scored = learner.learn((accuracy - at) / missing - np.log(missing), missing)
         fits.append(scored.predictor(space, accuracy, ceiling))
+    if report is not None:
+        report(1.0)
     return min(fits, key=lambda fit: fit.error)
 
 
