@@ -1,4 +1,5 @@
-"""A real accuracy archive: trains a supernet on small images and evaluates architectures over the whole cost range.
+"""A real accuracy archive: trains a supernet on small images, evaluates architectures over the whole cost range, and
+in rounds those that a generator proposes near the frontier.
 
     OMP_WAIT_POLICY=passive nice -n 19 python -m benchmarks.supernet_cifar10 --data parquet:DIR --minutes 60
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,13 +30,15 @@ from pnag.archive import AccuracyArchive
 from pnag.collect import collect_archive
 from pnag.cost import CostModel
 from pnag.data import ImageData, TensorSplit, load_data
+from pnag.learning import propose, train_generator
 from pnag.sampling import macs_cost, sample_archive
-from pnag.space import SearchSpace, load_space
+from pnag.space import SearchSpace, Tokens, load_space
 from pnag.training import CURVE, make_fabric, train_supernet
 from pnag.training_config import TrainConfig, preset
 from pnag.training_files import read_curve
 from profiler.console import Progress, say
 
+ARCHIVE = "archive.parquet"
 CALIBRATION_IMAGES = 512
 
 
@@ -51,21 +55,25 @@ def main() -> None:
     recipe = describe(options, config)
     with replacing(options.out / "recipe.json") as temporary:
         temporary.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+    judged, out = shortened(data, options.val_images, options.test_images), options.out / ARCHIVE
     cost = costs_of(LatencyTable.load(options.lut)) if options.lut else macs_cost(space)
-    tokens = sample_archive(space, options.architectures, cost, np.random.default_rng(options.seed))
-    judged = shortened(data, options.val_images, options.test_images)
-    with Progress("evaluating architectures", len(tokens)) as progress:
-        archive = collect_archive(
-            supernet,
-            judged,
-            tokens,
-            options.out / "archive.parquet",
-            test=True,
-            calibration_images=CALIBRATION_IMAGES,
-            recipe=recipe,
-            progress=progress,
-            fabric=fabric,
-        )
+
+    def evaluate(tokens: Tokens) -> AccuracyArchive:
+        with Progress("evaluating architectures", len(tokens)) as progress:
+            return collect_archive(
+                supernet, judged, tokens, out, test=True, calibration_images=CALIBRATION_IMAGES, recipe=recipe,
+                progress=progress, fabric=fabric,
+            )  # fmt: skip
+
+    archive = AccuracyArchive.load(out, space) if out.exists() else None
+    if archive is None or len(archive) < options.architectures:
+        archive = evaluate(sample_archive(space, options.architectures, cost, np.random.default_rng(options.seed)))
+    while (missing := options.architectures + options.near - len(archive)) > 0:
+        n = min(missing, math.ceil(options.near / options.rounds))
+        proposed = fabric.broadcast(near_frontier(archive, cost, n) if fabric.global_rank == 0 else None)
+        if not len(proposed):
+            break  # all networks near the frontier are known
+        archive = evaluate(proposed)
     if fabric.global_rank:
         return
     plot(options.out, archive, space)
@@ -78,6 +86,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", default="cifar10", help="cifar10:DIR or parquet:DIR")
     parser.add_argument("--minutes", type=float, default=60.0, help="length of the training")
     parser.add_argument("--architectures", type=int, default=2000)
+    parser.add_argument("--near", type=int, default=300, help="further architectures, near the frontier of --lut")
+    parser.add_argument("--rounds", type=int, default=2, help="in which they are proposed")
     parser.add_argument("--val-images", type=int, default=5000, help="validation images used at most")
     parser.add_argument("--test-images", type=int, default=2500, help="test images used at most")
     parser.add_argument("--space", default="ofa-mbv3-w1.2")
@@ -87,6 +97,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lut", type=Path, help="table whose costs the architectures are spread over, else MACs")
     parser.add_argument("--out", type=Path, default=Path("runs/supernet-cifar10"))
     return parser.parse_args()
+
+
+def near_frontier(archive: AccuracyArchive, cost: CostModel, n: int) -> Tokens:
+    """`n` architectures that a generator learnt from the archive proposes for budgets over the whole range."""
+    seed = len(archive)
+    generator = train_generator(archive.space, cost, archive.tokens, archive.accuracy, seed=seed)
+    return propose(generator, archive.tokens, n, np.random.default_rng([seed, 7]))
 
 
 def costs_of(table: LatencyTable) -> CostModel:
@@ -111,6 +128,7 @@ def describe(options: argparse.Namespace, config: TrainConfig) -> dict[str, obje
         "minutes": options.minutes,
         "threads": options.threads,
         "config": config.to_dict(),
+        "architectures": {"over the range": options.architectures, "near the frontier": options.near},
         "val_images": options.val_images,
         "test_images": options.test_images,
         "machine": machine(),

@@ -15,7 +15,7 @@ from pnag.run import RUNS, Run
 from profiler.console import DebugOption, JsonOption, Progress, new_app, print_json, print_text, run_app, say
 
 if TYPE_CHECKING:
-    from lut.table import TableMetadata
+    from lut.table import LatencyTable
     from pnag.deliver import Delivered, Workshop
     from profiler.measurement import Measurement
 
@@ -66,7 +66,7 @@ def generate(
         if verify:
             reach = {"adb": adb, "serial": serial, "benchmark_model": benchmark_model}
             given = {name: value for name, value in reach.items() if value is not None}
-            _verify(verify, delivered, rows, workshop.table.metadata, allow_mismatch=allow_mismatch, **given)
+            _verify(verify, delivered, rows, workshop.table, allow_mismatch=allow_mismatch, **given)
     if json:
         print_json({"run": str(directory), "confidence": confidence, "networks": rows})
     else:
@@ -140,7 +140,7 @@ def _verify(
     device: str,
     delivered: Sequence[Delivered],
     rows: list[dict[str, Any]],
-    table: TableMetadata,
+    table: LatencyTable,
     *,
     allow_mismatch: bool,
     **options: Any,

@@ -17,13 +17,13 @@ from devices import DeviceInfo, DeviceSpec, load_spec, open_backend
 from devices.backend import Artefact, ArtefactFormat
 from lut.blocks import BlockSpec, parse_block
 from lut.errors import BlockKeyError
-from lut.table import TableMetadata
+from lut.table import LatencyTable
 from profiler.artefacts import input_shape
 from profiler.as_profiled import as_profiled, difference
 from profiler.export_onnx import write_onnx
 from profiler.export_tflite import export_tflite, file_precision
 from profiler.measurement import Measurement
-from profiler.modules import Network, build_block, randomise
+from profiler.modules import Network, build_network, randomise
 from profiler.sampling import sampling_for
 from profiler.session import Watcher
 from profiler.verify import measure_files
@@ -34,7 +34,7 @@ class OnDevice:
     """One measurement for each network, in order; the hardware, and with what it was measured.
 
     `runtime` is what the back-end says of itself, latencies are for `batch` images a call. `slowdown` is by how
-    much the table's reference block took longer than when the table was made, relative; None without a table
+    much a network (or block) of the table took longer than when the table was made, relative; None without a table
     of this device in the same setting.
     """
 
@@ -47,18 +47,25 @@ class OnDevice:
 
 @dataclass(frozen=True)
 class _Usual:
-    """The block that watched the device while the table was made, and what it took then."""
+    """What the device is watched by: a network of the table, or its reference block, and what it took then."""
 
     name: str
-    spec: BlockSpec
+    specs: tuple[BlockSpec, ...]
     latency_ms: float
+
+    def module(self) -> nn.Module:
+        """As it was measured for the table."""
+        return randomise(build_network(self.specs))
+
+    def __str__(self) -> str:
+        return "a network of it" if len(self.specs) > 1 else f"block {self.name}"
 
 
 def measure_networks(
     device: str,
     networks: Mapping[str, Network],
     *,
-    table: TableMetadata | None = None,
+    table: LatencyTable | None = None,
     allow_mismatch: bool = False,
     tell: Callable[[str], None],
     watcher: Watcher | None = None,
@@ -69,13 +76,14 @@ def measure_networks(
     They are converted to what the device's runtime takes, with the weights that they have, and measured in
     interleaved rounds. Batch, precision, threads and options are those of `table`, where it says them, so that
     its predictions can be judged; `tell` is told what differs all the same. A device that the table is of is
-    waited for while it is slower than it was then, within the limits of its sampling, and `tell` is told if it
-    stayed so. `options` go to the back-end. Raises `UnknownDeviceError`, `DeviceMismatchError` unless
-    `allow_mismatch`, `ExportError`, and what else the back-end raises.
+    watched by one of the table's networks, since what slows networks down (caches that others use too) a single
+    block does not feel; it is waited for while it is slower than it was then, within the limits of its sampling,
+    and `tell` is told if it stayed so. `options` go to the back-end. Raises `UnknownDeviceError`,
+    `DeviceMismatchError` unless `allow_mismatch`, `ExportError`, and what else the back-end raises.
     """
     spec = load_spec(device)
     if table is not None:
-        spec, said = as_profiled(spec, table)
+        spec, said = as_profiled(spec, table.metadata)
         options = {**said, **options}
     backend = open_backend(spec, **options)
     try:
@@ -84,7 +92,7 @@ def measure_networks(
             tell(f"going on though {mismatch}")
         usual = None
         if table is not None:
-            if unlike := difference(table, found, runtime):
+            if unlike := difference(table.metadata, found, runtime):
                 tell(unlike)
             else:
                 usual = _usual(table)
@@ -97,7 +105,7 @@ def measure_networks(
             ]
             watch = None
             if usual is not None:
-                watch = make(usual.name, randomise(build_block(usual.spec)), [usual.spec], Path(folder) / "watch")
+                watch = make(usual.name, usual.module(), usual.specs, Path(folder) / "watch")
             measured = measure_files(
                 backend,
                 artefacts,
@@ -109,7 +117,7 @@ def measure_networks(
         slowdown = _slowdown(measured, usual)
         if usual and slowdown is not None and slowdown > sampling.drift_limit:
             tell(
-                f"the device was {slowdown:.0%} slower than when the table was made (block {usual.name}, "
+                f"the device was {slowdown:.0%} slower than when the table was made ({usual}, "
                 f"{usual.latency_ms:.4g} ms then), and so were the networks; end what else runs on it, let it cool, "
                 "and measure again"
             )
@@ -118,14 +126,20 @@ def measure_networks(
         backend.close()
 
 
-def _usual(table: TableMetadata) -> _Usual | None:
-    """What the table says of its reference block; None where it says nothing (it was imported)."""
-    quality = table.sampling.get("quality", {})
-    name, latency_ms = quality.get("reference_block"), quality.get("reference_ms")
+def _usual(table: LatencyTable) -> _Usual | None:
+    """The table's network of median latency, else its reference block; None where it has neither (it was imported)."""
+    rows = sorted((*table.networks("calibration"), *table.networks("holdout")), key=lambda row: row.latency_ms)
+    quality = table.metadata.sampling.get("quality", {})
+    if rows := [row for row in rows if row.blocks]:
+        found = rows[len(rows) // 2]
+        name, keys, latency_ms = found.block, found.blocks, found.latency_ms
+    else:
+        name, latency_ms = quality.get("reference_block"), quality.get("reference_ms")
+        keys = (name,)
     if not isinstance(name, str) or not latency_ms:
         return None
     try:
-        return _Usual(name, parse_block(name), float(latency_ms))
+        return _Usual(name, tuple(parse_block(key) for key in keys), float(latency_ms))
     except BlockKeyError:
         return None
 

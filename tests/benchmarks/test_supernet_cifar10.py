@@ -11,11 +11,13 @@ def test_trains_evaluates_and_finds_all_done_when_run_again(tmp_path, monkeypatc
     for part in ("train", "test"):
         write_parquet(tmp_path / f"{part}.parquet", [png(20 + 200 * label) for label in labels], labels)
     out = tmp_path / "out"
-    options = f"--data parquet:{tmp_path} --minutes 0.002 --threads 1 --architectures 4 --space ofa-mbv3-w0.25"
+    options = (
+        f"--data parquet:{tmp_path} --minutes 0.002 --threads 1 --architectures 10 --near 4 --space ofa-mbv3-w0.25"
+    )
     monkeypatch.setattr("sys.argv", ["supernet_cifar10", *options.split(), "--test-images", "20", "--out", str(out)])
     supernet_cifar10.main()
     archive = AccuracyArchive.load(out / "archive.parquet", load_space("ofa-mbv3-w0.25", resolution=32, classes=2))
-    assert len(archive) == 4
+    assert len(archive) == 14
     assert archive.split == "val"
     assert archive.test_accuracy is not None
     assert archive.source["data"]["test"] == 20

@@ -13,8 +13,8 @@ import profiler.cli
 from devices import Artefact, Slice, load_spec
 from devices.android import open_android
 from devices.errors import ConnectionLostError
-from lut.blocks import BlockSpec, parse_block
-from lut.table import LatencyTable, TableMetadata
+from lut.blocks import parse_block
+from lut.table import LatencyTable
 from profiler import measure_networks
 from profiler.measure_networks import OnDevice
 from profiler.modules import Network, build_network
@@ -217,16 +217,14 @@ def verify(  # noqa: PLR0917
 ) -> Callable[..., OnDevice]:
     """Measures a network on the phone. The conversion is another's affair: here the files only say what they take."""
 
-    watched: list[BlockSpec] = []
-
     def export(module: nn.Module, shape: tuple[int, ...], path: Path, precision: str) -> None:
         said.append(f"converted {shape} {precision}")
-        fake_model(path, latency_us(module.specs if isinstance(module, Network) else watched))
+        assert isinstance(module, Network)
+        fake_model(path, latency_us(module.specs))
 
-    def verify(network: Network, table: TableMetadata | None = None) -> OnDevice:
+    def verify(network: Network, table: LatencyTable | None = None) -> OnDevice:
         reach = {"adb": phone.address, "benchmark_model": tool, "home": home}
         clock = {"clock": time.clock, "sleep": time.sleep, "announce": said.append}
-        watched[:] = [reference_of(table)] if table is not None else []
         return measure_networks.measure_networks(
             "snapdragon821", {"a": network}, table=table, tell=said.append, **reach, **clock
         )
@@ -248,22 +246,19 @@ def test_verification_measures_as_the_table_was_made(
 ) -> None:
     how = ("--batch", "2", "--threads", "2", "--precision", "float16", "--delegate", "gpu", "--affinity", "0-1")
     assert profile([phone], *how).code == 0
-    table = LatencyTable.load(tmp_path / "lut/phone.parquet").metadata
-    assert table.device["options"] == {"affinity": "0-1", "delegate": "gpu"}
+    table = LatencyTable.load(tmp_path / "lut/phone.parquet")
+    about = table.metadata
+    assert about.device["options"] == {"affinity": "0-1", "delegate": "gpu"}
     asked = {command for command in phone.commands if "--graph" in command}
     phone.commands.clear()
-    table = replace(table, device={**table.device, "spec": "snapdragon821"})
+    table = replace(table, metadata=replace(about, device={**about.device, "spec": "snapdragon821"}))
     measured = verify(build_network(SPACE.decompose(SPACE.extremes()[0])), table)
-    watched = (2, *reference_of(table).input_shape)
+    watched = (2, *parse_block(about.sampling["quality"]["reference_block"]).input_shape)
     assert said == ["converted (2, 3, 32, 32) float32", f"converted {watched} float32"]
     assert measured.slowdown == pytest.approx(0, abs=0.02)
     assert (measured.batch, measured.runtime["precision"], measured.runtime["core_mask"]) == (2, "float16", "3")
     flags = [{_flags(command) for command in commands if "--graph" in command} for commands in (asked, phone.commands)]
     assert flags[0] == flags[1]
-
-
-def reference_of(table: TableMetadata) -> BlockSpec:
-    return parse_block(table.sampling["quality"]["reference_block"])
 
 
 def _flags(command: str) -> str:

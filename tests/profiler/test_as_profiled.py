@@ -12,7 +12,8 @@ from devices.cuda import CudaBackend
 from devices.cuda_mode import CudaMode
 from devices.errors import DeviceOptionError
 from lut.blocks import parse_block
-from lut.table import TableMetadata
+from lut.entry import Entry
+from lut.table import LatencyTable, TableMetadata
 from profiler import measure_networks as measuring
 from profiler.as_profiled import as_profiled, difference
 from profiler.measure_networks import measure_networks
@@ -114,7 +115,7 @@ def test_a_gpu_measures_networks_at_the_tables_batch_precision_and_mode(monkeypa
 
     monkeypatch.setattr(cuda, "open_cuda", open_stand_in)
     said: list[str] = []
-    table = made_on("cuda", 8, {"mode": "eager", "cold": True}, threads=1, precision="bfloat16")
+    table = LatencyTable((), made_on("cuda", 8, {"mode": "eager", "cold": True}, threads=1, precision="bfloat16"))
     networks = {"a": randomise(build_network(NETWORK))}
     measured = measure_networks("cuda", networks, table=table, tell=said.append)
     runtime = measured.runtime
@@ -128,8 +129,8 @@ def test_a_gpu_measures_networks_at_the_tables_batch_precision_and_mode(monkeypa
 @pytest.mark.usefixtures("_quick")
 def test_this_machine_measures_with_the_tables_batch_and_threads() -> None:
     networks = {"a": randomise(build_network(NETWORK))}
-    one = measure_networks("cpu", networks, table=made_on("cpu", 1, threads=1), tell=lambda _: None)
-    many = measure_networks("cpu", networks, table=made_on("cpu", 16, threads=2), tell=lambda _: None)
+    one = measure_networks("cpu", networks, table=LatencyTable((), made_on("cpu", 1, threads=1)), tell=lambda _: None)
+    many = measure_networks("cpu", networks, table=LatencyTable((), made_on("cpu", 16, threads=2)), tell=lambda _: None)
     assert (one.batch, one.runtime["threads"]) == (1, 1)
     assert (many.batch, many.runtime["threads"]) == (16, 2)
     assert many.measurements[0].median_ms > 2 * one.measurements[0].median_ms
@@ -144,28 +145,33 @@ def fake_device(tmp_path: Path) -> str:
 
 @pytest.mark.usefixtures("_quick")
 @pytest.mark.parametrize("factor", [1.0, 2.0])
-def test_a_device_that_is_slower_than_when_the_table_was_made_is_found_out(fake_device: str, factor: float) -> None:
+@pytest.mark.parametrize("by", ["block", "network"])
+def test_a_device_that_is_slower_than_when_the_table_was_made_is_found_out(
+    fake_device: str, factor: float, by: str
+) -> None:
     backend = open_backend(load_spec(fake_device))
-    block = str(NETWORK[1])
-    then_ms = backend.true_ms(Artefact(block, "specs", (), module=(NETWORK[1],))) / factor  # type: ignore[attr-defined]
-    model, runtime = backend.device().model, dict(backend.runtime())
-    table = replace(
+    watch = NETWORK if by == "network" else NETWORK[1:2]
+    then_ms = backend.true_ms(Artefact("watch", "specs", (), module=tuple(watch))) / factor  # type: ignore[attr-defined]
+    about = replace(
         made_up_metadata(TINY),
-        device={"spec": "fake", "model": model},
-        runtime=runtime,
-        sampling={"quality": {"reference_block": block, "reference_ms": then_ms}},
+        device={"spec": "fake", "model": backend.device().model},
+        runtime=dict(backend.runtime()),
+        sampling={"quality": {"reference_block": str(NETWORK[1]), "reference_ms": then_ms}},
     )
+    rows = [Entry("holdout", f"n{i}", then_ms * i, blocks=tuple(map(str, NETWORK))) for i in range(3)]
+    table = LatencyTable(tuple(rows) if by == "network" else (), about)
     said: list[str] = []
     networks = {"a": randomise(build_network(NETWORK))}
     measured = measure_networks(fake_device, networks, table=table, tell=said.append)
     assert measured.slowdown == pytest.approx(factor - 1, abs=0.02)
-    slower = f"the device was 100% slower than when the table was made (block {block}, {then_ms:.4g} ms then)"
+    by_what = "a network of it" if by == "network" else f"block {NETWORK[1]}"
+    slower = f"the device was 100% slower than when the table was made ({by_what}, {then_ms:.4g} ms then)"
     assert [line.partition(", and so")[0] for line in said] == ([slower] if factor == 2 else [])
     assert measure_networks(fake_device, networks, tell=said.append).slowdown is None
 
 
 def test_an_option_given_now_goes_before_the_tables() -> None:
-    table = made_on("cpu", options={"affinity": "none"})
+    table = LatencyTable((), made_on("cpu", options={"affinity": "none"}))
     networks = {"a": randomise(build_network(NETWORK))}
     with pytest.raises(DeviceOptionError, match="not a list of cores"):
         measure_networks("cpu", networks, table=table, tell=lambda _: None, affinity="x")
