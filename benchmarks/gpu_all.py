@@ -257,7 +257,7 @@ class Bench:
             found = measure_files(backend, list(artefacts.values()), sampling=self.sampling)
         finally:
             backend.close()
-        medians = {measurement.unit: measurement.median_ms for measurement in found}
+        medians = {measurement.unit: measurement.latency_ms for measurement in found}
         return [medians[name] for name in names]
 
     def steps(self, throughput: Callable[[SearchSpace], Throughput]) -> None:

@@ -143,7 +143,7 @@ def main() -> int:
 
 def _row(case: Case, undisturbed: SessionResult, result: SessionResult) -> dict[str, Any]:
     errors = [
-        abs(measured.median_ms / undisturbed.measurements[name].median_ms - 1)
+        abs(measured.latency_ms / undisturbed.measurements[name].latency_ms - 1)
         for name, measured in result.measurements.items()
     ]
     quality, hot = result.quality, case.told is not None

@@ -63,7 +63,7 @@ class Entry:
 
     @property
     def relative_ci(self) -> float:
-        """Half the width of the confidence interval of the median, relative to it."""
+        """Half the width of the confidence interval of the latency, relative to it."""
         return (self.ci_high_ms - self.ci_low_ms) / 2 / self.latency_ms
 
     def as_row(self) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def _verify(
 def _measured(measurement: Measurement, budget_ms: float) -> dict[str, Any]:
     if measurement.failure:
         return {"measured_ms": None, "kept": None, "failure": measurement.failure}
-    latency_ms = measurement.median_ms
+    latency_ms = measurement.latency_ms
     return {"measured_ms": latency_ms, "kept": latency_ms <= budget_ms}
 
 

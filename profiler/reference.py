@@ -22,7 +22,7 @@ _LEVEL_QUANTILE = 0.25
 class ReferenceMonitor:
     """Reads the reference, knows its level, and waits when it is off.
 
-    The device is steady while readings lie within `limit` (relative) of the level and it does not say itself
+    The device is steady while readings lie at most `limit` (relative) above the level and it does not say itself
     that it is throttled. `max_wait_s` bounds all waits together. `usual_ms` is a level known from before: the
     device is not as usual if it is slower than that, however steadily.
     """
@@ -62,7 +62,7 @@ class ReferenceMonitor:
     @property
     def steady(self) -> bool:
         """Whether the device was as usual at the last reading."""
-        return abs(self.drift) <= self._limit and not self._throttled
+        return self.drift <= self._limit and not self._throttled
 
     @property
     def throttled(self) -> bool:

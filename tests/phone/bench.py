@@ -70,7 +70,7 @@ class Bench:
         """Largest relative difference to the time that the phone takes; infinite if a block is missing."""
         if not result.complete or any(result.measurements[unit.name].failure for unit in self.units):
             return math.inf
-        pairs = [(result.measurements[unit.name].median_ms * 1000, latency_us(unit.specs)) for unit in self.units]
+        pairs = [(result.measurements[unit.name].latency_ms * 1000, latency_us(unit.specs)) for unit in self.units]
         return max(abs(measured / true - 1) for measured, true in pairs)
 
     def check(self, result: SessionResult, within: float = 0.02) -> None:

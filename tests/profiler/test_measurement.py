@@ -12,11 +12,11 @@ def visit(number, *times, **fields):
     return Visit("a", number, times, runs=len(times), **fields)
 
 
-def test_the_latency_is_the_median_over_rounds_of_medians_within_rounds():
+def test_the_latency_is_the_mean_of_the_faster_half_of_the_rounds_medians():
     measurement = Measurement("a", (visit(0, 1.0, 2.0, 9.0), visit(1, 3.0), visit(2, 4.0, 4.0)))
     assert measurement.round_medians_ms == (2.0, 3.0, 4.0)
-    assert measurement.median_ms == 3.0
-    assert measurement.interval_ms == (2.0, 4.0)
+    assert measurement.latency_ms == 2.5
+    assert measurement.interval_ms == pytest.approx((2.0 * 2.5 / 3, 4.0 * 2.5 / 3))
     assert measurement.relative_ci == pytest.approx(1 / 3)
 
 
@@ -32,9 +32,14 @@ def test_statistics_come_from_the_raw_samples():
 def test_unsteady_visits_do_not_count_where_three_steady_ones_are_there():
     slow = visit(3, 9.0, flags=("throttled",))
     steady = (visit(0, 1.0), visit(1, 1.0), visit(2, 1.0))
-    assert Measurement("a", (*steady, slow)).median_ms == 1.0
+    assert Measurement("a", (*steady, slow)).latency_ms == 1.0
     few = Measurement("a", (steady[0], slow, visit(4, 9.0, flags=("drifted",))))
-    assert few.median_ms == 9.0
+    assert few.latency_ms == 5.0
+
+
+def test_bursts_in_half_of_the_rounds_do_not_matter():
+    quiet, disturbed = (visit(i, 1.0 + 0.001 * i) for i in range(5)), (visit(5 + i, 1.5 + 0.1 * i) for i in range(4))
+    assert Measurement("a", (*quiet, *disturbed)).latency_ms == pytest.approx(1.002)
 
 
 def test_flags_say_noisy_and_what_most_visits_suffered():
