@@ -245,7 +245,7 @@ class Bench:
         )
 
     def _measure(self, variant: Variant, architectures: Sequence[Architecture]) -> list[float]:
-        """Median latency in ms of each, measured anew; two budgets may have the same answer."""
+        """Latency in ms of each, measured anew; two budgets may have the same answer."""
         self.modules.batch = variant.batch
         names = [str(architecture) for architecture in architectures]
         artefacts = {
@@ -257,8 +257,8 @@ class Bench:
             found = measure_files(backend, list(artefacts.values()), sampling=self.sampling)
         finally:
             backend.close()
-        medians = {measurement.unit: measurement.latency_ms for measurement in found}
-        return [medians[name] for name in names]
+        latencies = {measurement.unit: measurement.latency_ms for measurement in found}
+        return [latencies[name] for name in names]
 
     def steps(self, throughput: Callable[[SearchSpace], Throughput]) -> None:
         """The supernet's training step."""

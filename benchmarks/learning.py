@@ -16,10 +16,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from benchmarks.generate_cpu import Figure
 from benchmarks.known_optimum import KnownOptimum
 from benchmarks.report import RESULTS, machine, report
 from lut.table import LatencyTable
@@ -27,7 +27,8 @@ from pnag.budget import spaced_budgets
 from pnag.generate import Generator
 from pnag.learning import train_generator, train_in_rounds
 from pnag.sampling import sample_archive
-from pnag.space import SearchSpace, Tokens
+from pnag.space import SearchSpace
+from pnag.training_files import read_curve
 from profiler.console import Progress
 
 BUDGETS = 20
@@ -67,7 +68,7 @@ def main() -> None:
     with Progress("training", len(wanted)) as progress, journal.open("a", encoding="utf-8") as file:
         for key in wanted:
             if key not in done:
-                done[key] = judge(space, KnownOptimum(costs, seed=key[1]), *key)
+                done[key] = judge(KnownOptimum(costs, seed=key[1]), *key)
                 file.write(json.dumps(asdict(done[key])) + "\n")
                 file.flush()
             progress.advance(1, f"{key[0]}, seed {key[1]}")
@@ -82,7 +83,8 @@ def main() -> None:
         f"{DRAWN:,} of the LSTM for each budget, neither filtered nor refined; mean over the seeds at the budget that "
         "fewest of them keep.",
     ]
-    report("learning", title, figures(results), notes, folder=options.folder, measured_on=before)
+    rows = [figure.row() for figure in figures(results)]
+    report("learning", title, rows, notes, folder=options.folder, measured_on=before)
 
 
 def parse() -> argparse.Namespace:
@@ -97,24 +99,21 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def judge(space: SearchSpace, truth: KnownOptimum, way: str, seed: int, evaluations: int) -> Judged:
+def judge(truth: KnownOptimum, way: str, seed: int, evaluations: int) -> Judged:
     """Train in one of the ways with so many accuracies, ask for all budgets, compare with the best."""
     rng = np.random.default_rng([seed, 23])
     first = round(FIRST_SHARE * evaluations) if way == IN_ROUNDS else evaluations
-    tokens = sample_archive(space, first, truth.costs, rng)
+    space, costs = truth.space, truth.costs
+    tokens = sample_archive(space, first, costs, rng)
     accuracy = truth.ask(tokens, rng)
-
-    def ask(asked: Tokens) -> Any:
-        return truth.ask(asked, rng)
-
     started = time.perf_counter()
     if way == IN_ROUNDS:
         generator, _, _ = train_in_rounds(
-            space, truth.costs, ask, tokens=tokens, accuracy=accuracy, rounds=ROUNDS,
+            space, costs, lambda asked: truth.ask(asked, rng), tokens=tokens, accuracy=accuracy, rounds=ROUNDS,
             per_round=(evaluations - first) // ROUNDS, seed=seed,
         )  # fmt: skip
     else:
-        generator = train_generator(space, truth.costs, tokens, accuracy, seed=seed)
+        generator = train_generator(space, costs, tokens, accuracy, seed=seed)
     seconds = time.perf_counter() - started
     return Judged(way, seed, evaluations, seconds, *answers(generator, truth, seed))
 
@@ -128,28 +127,28 @@ def answers(generator: Generator, truth: KnownOptimum, seed: int) -> tuple[list[
     return (100 * truth.regret(tokens, budgets)).tolist(), (truth.costs(tokens) / budgets).tolist(), kept
 
 
-def figures(results: Sequence[Judged]) -> list[dict[str, Any]]:
+def figures(results: Sequence[Judged]) -> list[Figure]:
     """Lines of the result."""
-    rows = []
+    rows: list[Figure] = []
     for way, goal in MEAN_GOAL.items():
         mine = [row for row in results if row.way == way]
         regret, share, kept = (np.array([getattr(r, name) for r in mine]) for name in ("regret", "share", "kept"))
         worst, used, least = regret.mean(axis=0).max(), share.mean(), kept.mean(axis=0).min()
         rows += [
-            _row(f"mean regret, {way}", f"{regret.mean():.3f} %", f"<= {goal} %", regret.mean() <= goal),
-            _row(f"the same, worst budget, {way}", f"{worst:.3f} %", f"<= {WORST_GOAL} %", worst <= WORST_GOAL),
-            _row(f"the same, worst answer, {way}", f"{regret.max():.3f} %"),
-            _row(f"used of the budget, mean, {way}", f"{100 * used:.2f} %", f">= {100 * SHARE_GOAL:g} %",
-                 used >= SHARE_GOAL),
-            _row(f"bare samples that keep the budget, worst budget, {way}", f"{100 * least:.1f} %",
-                 f">= {100 * KEPT_GOAL:g} %", least >= KEPT_GOAL),
-            _row(f"training, {way}, median", f"{np.median([row.seconds for row in mine]):.1f} s"),
+            Figure(f"mean regret, {way}", f"{regret.mean():.3f} %", f"<= {goal} %", bool(regret.mean() <= goal)),
+            Figure(f"the same, worst budget, {way}", f"{worst:.3f} %", f"<= {WORST_GOAL} %", bool(worst <= WORST_GOAL)),
+            Figure(f"the same, worst answer, {way}", f"{regret.max():.3f} %"),
+            Figure(f"used of the budget, mean, {way}", f"{100 * used:.2f} %", f">= {100 * SHARE_GOAL:g} %",
+                 bool(used >= SHARE_GOAL)),
+            Figure(f"bare samples that keep the budget, worst budget, {way}", f"{100 * least:.1f} %",
+                 f">= {100 * KEPT_GOAL:g} %", bool(least >= KEPT_GOAL)),
+            Figure(f"training, {way}, median", f"{np.median([row.seconds for row in mine]):.1f} s"),
         ]  # fmt: skip
     for row in (row for row in results if row.way == LARGE):
         rows += [
-            _row(f"training on {row.evaluations:,} architectures", f"{row.seconds:.1f} s", f"<= {MANY_GOAL_S:g} s",
+            Figure(f"training on {row.evaluations:,} architectures", f"{row.seconds:.1f} s", f"<= {MANY_GOAL_S:g} s",
                  row.seconds <= MANY_GOAL_S),
-            _row("mean regret of it", f"{np.mean(row.regret):.3f} %"),
+            Figure("mean regret of it", f"{np.mean(row.regret):.3f} %"),
         ]  # fmt: skip
     return rows
 
@@ -158,11 +157,7 @@ def read(journal: Path) -> list[Judged]:
     """Trainings that are done already."""
     if not journal.is_file():
         return []
-    return [Judged(**json.loads(line)) for line in journal.read_text(encoding="utf-8").splitlines()]
-
-
-def _row(what: str, measured: str, goal: str = "", met: bool | None = None) -> dict[str, Any]:
-    return {"what": what, "measured": measured, "goal": goal, "met": "" if met is None else bool(met)}
+    return [Judged(**row) for row in read_curve(journal)]
 
 
 if __name__ == "__main__":

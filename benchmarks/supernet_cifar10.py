@@ -65,9 +65,10 @@ def main() -> None:
                 progress=progress, fabric=fabric,
             )  # fmt: skip
 
-    archive = AccuracyArchive.load(out, space) if out.exists() else None
-    if archive is None or len(archive) < options.architectures:
-        archive = evaluate(sample_archive(space, options.architectures, cost, np.random.default_rng(options.seed)))
+    tokens = AccuracyArchive.load(out, space).tokens if out.exists() else ()
+    if len(tokens) < options.architectures:
+        tokens = sample_archive(space, options.architectures, cost, np.random.default_rng(options.seed))
+    archive = evaluate(tokens)  # of a finished archive none, but it must be of this supernet and data
     while (missing := options.architectures + options.near - len(archive)) > 0:
         n = min(missing, math.ceil(options.near / options.rounds))
         proposed = fabric.broadcast(near_frontier(archive, cost, n) if fabric.global_rank == 0 else None)

@@ -37,7 +37,7 @@ _COST_FLOOR = 0.05
 
 @dataclass(frozen=True)
 class NetworkMeasurement:
-    """A whole network that was measured: its blocks in order, and its median latency."""
+    """A whole network that was measured: its blocks in order, and its latency."""
 
     name: str
     blocks: tuple[str, ...]

@@ -78,9 +78,9 @@ class Method:
     train: Callable[[Problem], Generator]
 
 
-def _learnt(problem: Problem, rule: str, steps: int, predictor: AccuracyPredictor | None = None) -> Generator:
+def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
     """LSTM under a rule; `steps` exchanges of refinement for examples and answers, 0 for policy gradient alone."""
-    evaluator = RuleEvaluator(predictor or problem.predictor(), rule)
+    evaluator = RuleEvaluator(problem.predictor(), rule)
     refiner = Refiner(evaluator, problem.costs, _EXAMPLE_STEPS) if steps else None
     policy = train_policy(
         problem.costs, evaluator, problem.policy, refiner=refiner, seed=problem.seed, report=problem.report_rest

@@ -128,18 +128,18 @@ def measure_networks(
 
 def _usual(table: LatencyTable) -> _Usual | None:
     """The table's network of median latency, else its reference block; None where it has neither (it was imported)."""
-    rows = sorted((*table.networks("calibration"), *table.networks("holdout")), key=lambda row: row.latency_ms)
-    quality = table.metadata.sampling.get("quality", {})
-    if rows := [row for row in rows if row.blocks]:
-        found = rows[len(rows) // 2]
-        name, keys, latency_ms = found.block, found.blocks, found.latency_ms
+    networks = [row for role in ("calibration", "holdout") for row in table.networks(role) if row.blocks]
+    if networks:
+        row = sorted(networks, key=lambda row: row.latency_ms)[len(networks) // 2]
+        name, keys, latency_ms = row.block, row.blocks, row.latency_ms
     else:
+        quality = table.metadata.sampling.get("quality", {})
         name, latency_ms = quality.get("reference_block"), quality.get("reference_ms")
         keys = (name,)
-    if not isinstance(name, str) or not latency_ms:
-        return None
+        if not isinstance(name, str) or not latency_ms:
+            return None
     try:
-        return _Usual(name, tuple(parse_block(key) for key in keys), float(latency_ms))
+        return _Usual(name, tuple(map(parse_block, keys)), float(latency_ms))
     except BlockKeyError:
         return None
 

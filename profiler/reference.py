@@ -62,7 +62,11 @@ class ReferenceMonitor:
     @property
     def steady(self) -> bool:
         """Whether the device was as usual at the last reading."""
-        return self.drift <= self._limit and not self._throttled
+        return self.is_usual(self.last_ms) and not self._throttled
+
+    def is_usual(self, reading_ms: float) -> bool:
+        """Whether a reading is at most the limit above the level that is known by now; a faster one always is."""
+        return reading_ms / self.level_ms - 1 <= self._limit
 
     @property
     def throttled(self) -> bool:

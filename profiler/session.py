@@ -138,7 +138,7 @@ class Session:
         A device that was throttled from the start, and did not say so, seemed to be as usual at first.
         """
         known = visit.steady and math.isfinite(visit.reference_ms) and self._monitor.readings_ms
-        if not known or visit.reference_ms / self._monitor.level_ms - 1 <= self._sampling.drift_limit:
+        if not known or self._monitor.is_usual(visit.reference_ms):
             return visit
         return replace(visit, flags=(*visit.flags, "drifted"))
 
