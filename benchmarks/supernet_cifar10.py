@@ -33,6 +33,7 @@ from pnag.data import ImageData, TensorSplit, load_data
 from pnag.learning import propose, train_generator
 from pnag.sampling import macs_cost, sample_archive
 from pnag.space import SearchSpace, Tokens, load_space
+from pnag.supernet import Supernet
 from pnag.training import CURVE, make_fabric, train_supernet
 from pnag.training_config import TrainConfig, preset
 from pnag.training_files import read_curve
@@ -50,9 +51,10 @@ def main() -> None:
     data = load_data(options.data, resolution=options.resolution, seed=options.seed)
     space = load_space(options.space, resolution=options.resolution, classes=data.classes)
     config = replace(preset(options.data), core_minutes=options.minutes * options.threads, seed=options.seed)
+    start = Supernet.load(options.begin_with, space) if options.begin_with else None
     with Progress("training the supernet", 100) as progress:
-        supernet = train_supernet(space, data, config, options.out, progress=progress, fabric=fabric)
-    recipe = describe(options, config)
+        supernet = train_supernet(space, data, config, options.out, start=start, progress=progress, fabric=fabric)
+    recipe = describe(options, config, start)
     with replacing(options.out / "recipe.json") as temporary:
         temporary.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
     judged, out = shortened(data, options.val_images, options.test_images), options.out / ARCHIVE
@@ -86,6 +88,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="cifar10", help="cifar10:DIR or parquet:DIR")
     parser.add_argument("--minutes", type=float, default=60.0, help="length of the training")
+    parser.add_argument("--begin-with", type=Path, help="supernet whose weights the training begins with, else fresh ones")
     parser.add_argument("--architectures", type=int, default=2000)
     parser.add_argument("--near", type=int, default=300, help="further architectures, near the frontier of --lut")
     parser.add_argument("--rounds", type=int, default=2, help="in which they are proposed")
@@ -123,12 +126,13 @@ def shortened(data: ImageData, val_images: int, test_images: int) -> ImageData:
     return replace(data, val=first(data.val, val_images), test=first(data.test, test_images))
 
 
-def describe(options: argparse.Namespace, config: TrainConfig) -> dict[str, object]:
+def describe(options: argparse.Namespace, config: TrainConfig, start: Supernet | None) -> dict[str, object]:
     """How the archive was made, for its metadata."""
     return {
         "minutes": options.minutes,
         "threads": options.threads,
         "config": config.to_dict(),
+        "start": start.sha256() if start else None,
         "architectures": {"over the range": options.architectures, "near the frontier": options.near},
         "val_images": options.val_images,
         "test_images": options.test_images,

@@ -71,21 +71,23 @@ def train_supernet(
     config: TrainConfig,
     out_dir: str | Path,
     *,
+    start: Supernet | None = None,
     progress: Progress | None = None,
     fabric: Fabric | None = None,
 ) -> Supernet:
     """Train a supernet of `space` and write it to `out_dir/supernet.safetensors`; returns it in eval mode.
 
-    Goes on from `out_dir/checkpoint.pth` where one is, and returns a finished supernet at once. The curve is in
-    `out_dir/curve.jsonl`. `progress` is advanced to 100 in all. Raises `DataError` where the data do not fit
-    the space, `CheckpointError` where `out_dir` holds a training with other settings.
+    The first weights are those of `start`, fresh ones unless given. Goes on from `out_dir/checkpoint.pth` where
+    one is, and returns a finished supernet at once. The curve is in `out_dir/curve.jsonl`. `progress` is advanced
+    to 100 in all. Raises `DataError` where the data do not fit the space, `CheckpointError` where `out_dir` holds a
+    training with other settings or from another start.
     """
     if (data.classes, data.resolution) != (space.classes, space.resolution):
         raise DataError(
             f"data set {data.name} has {data.classes} classes at side {data.resolution}, the space {space.classes} "
             f"at {space.resolution}; load space and data with the same"
         )
-    training = _Training(space, data, config, Path(out_dir), fabric or make_fabric(config.precision))
+    training = _Training(space, data, config, Path(out_dir), fabric or make_fabric(config.precision), start)
     with training:
         training.run(progress)
     return training.finished()
@@ -94,7 +96,15 @@ def train_supernet(
 class _Training:
     """The state of one training: weights, their average, optimiser and how far it is."""
 
-    def __init__(self, space: SearchSpace, data: ImageData, config: TrainConfig, out: Path, fabric: Fabric) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        data: ImageData,
+        config: TrainConfig,
+        out: Path,
+        fabric: Fabric,
+        start: Supernet | None,
+    ) -> None:
         self.config, self.fabric, self.out = config, fabric, out
         self.shard: Shard = (fabric.global_rank, fabric.world_size)
         self.data = data.to(fabric.device)
@@ -102,12 +112,17 @@ class _Training:
         self.net, self.average = (
             Supernet(space, seed=config.seed).to(fabric.device).to(memory_format=torch.channels_last) for _ in range(2)
         )
+        if start is not None:
+            for net in (self.net, self.average):
+                net.load_state_dict(start.state_dict())
         self.optimizer = _optimizer(self.net, config)
         self._step_optimizer: Any = fabric.setup_optimizers(self.optimizer)
         self.judging = calibration_batches(self.data, _JUDGING_IMAGES)
         self.step, self.core_s = 0, 0.0
         self.total_steps = max(1, round(config.epochs * data.train.steps_per_epoch(config.batch)))
         identity = {"space": space.to_dict(), "data": data.identity, "config": config.to_dict()}
+        if start is not None:
+            identity["start"] = start.sha256()
         self.file = CheckpointFile(out / CHECKPOINT, json.loads(json.dumps(identity)))
         self.curve = Curve(out / CURVE)
 
