@@ -88,7 +88,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="cifar10", help="cifar10:DIR or parquet:DIR")
     parser.add_argument("--minutes", type=float, default=60.0, help="length of the training")
-    parser.add_argument("--begin-with", type=Path, help="supernet whose weights the training begins with, else fresh ones")
+    parser.add_argument("--begin-with", type=Path, help="supernet to train on from, else fresh weights")
     parser.add_argument("--architectures", type=int, default=2000)
     parser.add_argument("--near", type=int, default=300, help="further architectures, near the frontier of --lut")
     parser.add_argument("--rounds", type=int, default=2, help="in which they are proposed")

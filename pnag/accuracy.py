@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from lut.blocks import MBConvSpec
 from pnag.architecture import Architecture
 from pnag.data_split import ImageData, Shard, Split, SplitName
-from pnag.elastic import spare_rings
+from pnag.elastic import pointwise_convs, quicken_pointwise, spare_rings
 from pnag.supernet import Supernet
 from profiler.modules import Network
 
@@ -37,7 +37,7 @@ def recalibrate(network: nn.Module, batches: Sequence[Tensor]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all batches
     network.train()
-    with trimmed_kernels(network):
+    with small_maps_quick(network):
         for images in batches:
             network(images)
     for norm, momentum in zip(norms, momenta, strict=True):
@@ -46,12 +46,14 @@ def recalibrate(network: nn.Module, batches: Sequence[Tensor]) -> None:
 
 
 @contextmanager
-def trimmed_kernels(network: nn.Module) -> Iterator[None]:
-    """Within, a `Network` has no kernel weights that only ever meet padding: the same outputs, sooner.
+def small_maps_quick(network: nn.Module) -> Iterator[None]:
+    """Within, a `Network` gives the same outputs sooner where its maps are small.
 
-    On images of 32 pixels the last maps are a single pixel, of a 7×7 kernel only the centre counts, and torch
-    takes a hundred times as long for the whole kernel.
+    Kernel weights that only ever meet padding are left out: on images of 32 pixels the last maps are a single
+    pixel, of a 7×7 kernel only the centre counts, and torch takes a hundred times as long for the whole kernel.
+    Pointwise convolutions are matrix products.
     """
+    pointwise = list(pointwise_convs(network))
     whole: list[tuple[nn.Conv2d, nn.Parameter, int]] = []
     for block, spec in zip(network, network.specs, strict=True) if isinstance(network, Network) else ():
         spare = spare_rings(spec.kernel, spec.resolution) if isinstance(spec, MBConvSpec) else 0
@@ -60,6 +62,7 @@ def trimmed_kernels(network: nn.Module) -> Iterator[None]:
             assert isinstance(conv, nn.Conv2d)
             whole.append((conv, cast("nn.Parameter", conv.weight), spare))
     try:
+        quicken_pointwise(network)
         for conv, weight, spare in whole:
             centre = weight.detach()[:, :, spare:-spare, spare:-spare].contiguous()
             conv.weight = nn.Parameter(centre, requires_grad=False)
@@ -68,6 +71,8 @@ def trimmed_kernels(network: nn.Module) -> Iterator[None]:
     finally:
         for conv, weight, _ in whole:
             conv.weight, conv.padding = weight, (conv.kernel_size[0] // 2,) * 2
+        for parent, name, conv in pointwise:
+            parent.register_module(name, conv)
 
 
 def _folded(network: nn.Module) -> nn.Module:
@@ -87,7 +92,7 @@ def accuracy(network: nn.Module, split: Split, *, shard: Shard = (0, 1)) -> floa
     """Share of a split's images, 0 … 1, that a network in eval mode classifies right."""
     folded = _folded(network)
     right = seen = 0
-    with trimmed_kernels(folded):
+    with small_maps_quick(folded):
         for images, labels in split.batches(_BATCH, shard=shard):
             right += int((folded(images).argmax(1) == labels).sum())
             seen += len(labels)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +56,42 @@ class SmallMapConv(nn.Conv2d):
             y: Tensor = _DepthwiseOfShifts.apply(x, self.weight, self.stride[0])
             return y
         return super().forward(x)
+
+
+class PointwiseConv(nn.Conv2d):
+    """A 1×1 convolution that a CPU works out as one matrix product where maps are small.
+
+    The same function as `Conv2d`. On maps of 1 pixel forward and backward take a third to a half of the time of
+    torch's convolution, on 4 pixels a side four fifths; from 8 pixels on torch's is the faster.
+    """
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d) -> Self:
+        """A module with the parameters of `conv`."""
+        module = cls(conv.in_channels, conv.out_channels, 1, bias=conv.bias is not None, device="meta")
+        module.weight, module.bias = conv.weight, conv.bias
+        return module
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, in, H, W)
+        """The convolution's output (B, out, H, W)."""
+        if x.device.type == "cpu" and max(x.shape[-2:]) <= _SMALL_MAP:
+            return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+        return super().forward(x)
+
+
+def pointwise_convs(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv2d]]:
+    """Each 1×1 convolution under `module`, with the module that holds it and its name there."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv2d) and child.kernel_size == (1, 1) and child.groups == 1:
+                yield parent, name, child
+
+
+def quicken_pointwise(module: nn.Module) -> nn.Module:
+    """Turn each 1×1 convolution under `module` into a `PointwiseConv`, in place; returns the module."""
+    for parent, name, conv in pointwise_convs(module):
+        parent.register_module(name, PointwiseConv.of(conv))
+    return module
 
 
 class _DepthwiseOfShifts(torch.autograd.Function):
@@ -115,7 +151,7 @@ class ElasticBlock(nn.Module):
         """A module of that spec without storage, and the shapes of its tensors."""
         if spec not in self._modules_by_spec:
             with torch.device("meta"):
-                module = build_block(spec)
+                module = quicken_pointwise(build_block(spec))
                 inner, padding = spec.inner_channels, spec.kernel // 2
                 conv = SmallMapConv(inner, inner, spec.kernel, spec.stride, padding, groups=inner, bias=False)
                 module.get_submodule("depth_conv").register_module("conv", conv)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lut.blocks import MBConvSpec
 from pnag.architecture import Architecture
 from pnag.checkpoint import read_checkpoint, state_sha256, write_checkpoint
-from pnag.elastic import ElasticBlock
+from pnag.elastic import ElasticBlock, quicken_pointwise
 from pnag.space import SearchSpace
 from profiler.modules import Network, build_block, build_network
 
@@ -34,7 +34,7 @@ class Supernet(nn.Module):
         self.first_conv = build_block(stem)
         specs = cast("list[MBConvSpec]", [first, *layers])
         self.blocks = nn.ModuleList(ElasticBlock(s, space.kernels if i else ()) for i, s in enumerate(specs))
-        self.head = build_block(head)
+        self.head = quicken_pointwise(build_block(head))
         self._initialise(seed)
 
     @torch.no_grad()

@@ -87,7 +87,7 @@ def train_supernet(
             f"data set {data.name} has {data.classes} classes at side {data.resolution}, the space {space.classes} "
             f"at {space.resolution}; load space and data with the same"
         )
-    training = _Training(space, data, config, Path(out_dir), fabric or make_fabric(config.precision), start)
+    training = _Training(space, data, config, Path(out_dir), fabric or make_fabric(config.precision), start=start)
     with training:
         training.run(progress)
     return training.finished()
@@ -103,6 +103,7 @@ class _Training:
         config: TrainConfig,
         out: Path,
         fabric: Fabric,
+        *,
         start: Supernet | None,
     ) -> None:
         self.config, self.fabric, self.out = config, fabric, out
@@ -121,8 +122,7 @@ class _Training:
         self.step, self.core_s = 0, 0.0
         self.total_steps = max(1, round(config.epochs * data.train.steps_per_epoch(config.batch)))
         identity = {"space": space.to_dict(), "data": data.identity, "config": config.to_dict()}
-        if start is not None:
-            identity["start"] = start.sha256()
+        identity["start"] = {} if start is None else {"supernet": start.sha256()}
         self.file = CheckpointFile(out / CHECKPOINT, json.loads(json.dumps(identity)))
         self.curve = Curve(out / CURVE)
 
@@ -255,6 +255,9 @@ class _Training:
         return note
 
     def _save(self) -> None:
+        """Write the checkpoint, in one process: no other waits for it, since each would come here at another step."""
+        if not self.fabric.is_global_zero:
+            return
         state = {
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
@@ -262,9 +265,7 @@ class _Training:
             "step": self.step,
             "core_s": self.core_s,
         }
-        if self.fabric.is_global_zero:
-            self.file.write(state)
-        self.fabric.barrier()
+        self.file.write(state)
 
     def finished(self) -> Supernet:
         """The averaged supernet, written once and read from then on.

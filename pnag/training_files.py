@@ -35,7 +35,7 @@ class CheckpointFile:
             raise CheckpointError(f"{self._path} is damaged; remove it to begin the training again") from error
         found = state.get("identity", {})
         for what in self._identity:
-            if found.get(what) != self._identity[what]:
+            if found.get(what, {}) != self._identity[what]:
                 odd = _first_difference(found.get(what) or {}, self._identity[what])
                 raise CheckpointError(
                     f"{self._path.parent} holds a training with another {what} ({odd}); take another folder"
@@ -44,7 +44,7 @@ class CheckpointFile:
 
 
 def _first_difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    key = next((k for k in wanted if found.get(k) != wanted[k]), "more fields")
+    key = next((k for k in {**wanted, **found} if found.get(k) != wanted.get(k)), "more fields")
     return f"{key} was {found.get(key)}, now {wanted.get(key)}"
 
 

@@ -11,10 +11,11 @@ from pnag.accuracy import (
     calibration_batches,
     evaluate,
     recalibrate,
-    trimmed_kernels,
+    small_maps_quick,
 )
 from pnag.archive import AccuracyArchive
 from pnag.collect import collect_archive
+from pnag.elastic import PointwiseConv
 from pnag.errors import ArchiveError
 from pnag.space import load_space
 from profiler.modules import build_network, randomise
@@ -59,19 +60,21 @@ def test_folding_batch_norm_changes_no_logit():
     torch.testing.assert_close(folded(images), network(images), atol=1e-4, rtol=1e-4)
 
 
-def test_trimmed_kernels_change_no_logit_and_are_put_back():
+def test_quick_small_maps_change_no_logit_and_are_put_back():
     space = load_space(resolution=32, classes=10)
     network = build_network(space.decompose(space.extremes()[1])).eval()
     randomise(network)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     images = torch.randn(4, 3, 32, 32)
     whole = network(images)
-    with trimmed_kernels(network):
+    with small_maps_quick(network):
         sides = {block.depth_conv.conv.weight.shape[-1] for block in list(network)[1:-1]}
-        trimmed = network(images)
+        assert sum(isinstance(layer, PointwiseConv) for layer in network.modules()) > 40
+        quick = network(images)
     assert {1, 3, 7} <= sides  # of maps of 1 and of 2 pixels, and of larger ones
-    torch.testing.assert_close(trimmed, whole, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(quick, whole, atol=1e-4, rtol=1e-4)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert not any(isinstance(layer, PointwiseConv) for layer in network.modules())
     torch.testing.assert_close(network(images), whole)
 
 

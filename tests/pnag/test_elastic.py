@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pnag.elastic import SmallMapConv, spare_rings
+from pnag.elastic import PointwiseConv, SmallMapConv, spare_rings
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,20 @@ def test_small_maps_have_the_gradients_of_torchs_convolution(kernel, stride, sid
     upstream = torch.randn_like(out)
     wanted = torch.autograd.grad(expected, (images, ours.weight), upstream)
     torch.testing.assert_close(torch.autograd.grad(out, (images, ours.weight), upstream), wanted)
+
+
+@pytest.mark.parametrize("side", [1, 2, 4, 5, 8])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_a_pointwise_convolution_has_the_outputs_and_gradients_of_torchs(side, bias, memory_format, monkeypatch):
+    conv = torch.nn.Conv2d(6, 10, 1, bias=bias).double()
+    ours = PointwiseConv.of(conv)
+    images = torch.randn(3, 6, side, side, dtype=torch.float64).contiguous(memory_format=memory_format).requires_grad_()
+    expected = conv(images)
+    if side <= 4:  # else it is torch's convolution itself
+        monkeypatch.setattr(F, "conv2d", None)
+    out = ours(images)
+    torch.testing.assert_close(out, expected)
+    upstream, wanted = torch.randn_like(out), (images, *conv.parameters())
+    gradients = torch.autograd.grad(out, wanted, upstream)
+    torch.testing.assert_close(gradients, torch.autograd.grad(expected, wanted, upstream))

@@ -95,6 +95,16 @@ def test_a_killed_training_goes_on_exactly(tmp_path):
     assert steps[0] == steps[1]
 
 
+def test_a_training_can_begin_with_a_trained_supernet(trained, tmp_path):
+    net, _, _ = trained
+    config = replace(TINY_CONFIG, epochs=0.2, learning_rate=1e-5, warm_up=0.0)
+    further = train_supernet(TINY_SPACE, DATA, config, tmp_path, start=net)
+    assert evaluate(further, TINY_SPACE.extremes()[0], DATA, "test") >= 0.9  # a fresh one knows nothing after two steps
+    assert further.sha256() != net.sha256()
+    with pytest.raises(CheckpointError, match=r"another start \(supernet was .*, now None\)"):
+        train_supernet(TINY_SPACE, DATA, config, tmp_path)
+
+
 def test_refuses_to_go_on_with_other_settings_or_from_a_damaged_checkpoint(trained):
     _, out, _ = trained
     with pytest.raises(CheckpointError, match=r"another config \(epochs was 6, now 7\)"):
