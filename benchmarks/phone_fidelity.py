@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.phone_process import make_home, phone
-from benchmarks.report import report
+from benchmarks.report import machine, report
 from devices import DeviceSpec, load_spec, open_backend
 from lut.table import LatencyTable
 from pnag.archive import AccuracyArchive
@@ -124,16 +124,17 @@ def main() -> int:
         if given.prepare:
             say(f"{len(work.prepared.artefacts)} files converted, {len(work.prepared.failures)} failed")
             return bool(work.prepared.failures)
-        os.environ["HOME"] = str(make_home(folder))
+        os.environ["HOME"], before = str(make_home(folder)), machine()
         with phone(folder / "phone", real=not given.fake) as (address, tool):
             table, seconds, used_s = work.profile(address, tool, folder)
+            row, suffix = _row(table, seconds, used_s), "_fake" if given.fake else ""
+            title = "A table through ADB and the stand-in"
+            report(f"phone_fidelity{suffix}", title, [row], _notes(table, given.fake), measured_on=before)
             networks = [] if given.fake else deliver(table, work.space, address, tool, folder)
-    row = _row(table, seconds, used_s)
-    suffix = "_fake" if given.fake else ""
-    report(f"phone_fidelity{suffix}", "A table through ADB and the stand-in", [row], _notes(table, given.fake))
     if networks:
         title = "Networks generated from that table, exported, and measured on the same phone"
-        report("phone_networks", title, [_network_row(network) for network in networks], _network_notes(table))
+        rows = [_network_row(network) for network in networks]
+        report("phone_networks", title, rows, _network_notes(table), measured_on=before)
     return 0 if row["as it must be"] and all(network["kept"] for network in networks) else 1
 
 
