@@ -20,7 +20,7 @@ from profiler.modules import Network
 
 CALIBRATION_IMAGES = 1024
 _CALIBRATION_SEED = 0
-_BATCH = 300
+_BATCH = 100
 
 
 def calibration_batches(data: ImageData, images: int = CALIBRATION_IMAGES, size: int = 128) -> list[Tensor]:
