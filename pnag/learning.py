@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from pnag.cost import CostModel
 from pnag.errors import ArchiveError
+from pnag.evaluator import RuleEvaluator
 from pnag.evolution import Ask
 from pnag.generate import Generator
 from pnag.methods import Problem, find_method
 from pnag.policy import PolicySettings
+from pnag.refine import Refiner
 from pnag.space import SearchSpace, Tokens
 
 Array = NDArray[np.float64]
@@ -22,6 +24,7 @@ Progress = Callable[[float], None]
 FIRST_EVALUATIONS = 1100
 ROUNDS = 3
 EVALUATIONS_PER_ROUND = 300
+_USED = 0.97  # of a budget: a network that costs less leaves some of it unused
 
 
 def train_generator(
@@ -106,12 +109,19 @@ def train_in_rounds(
 
 
 def propose(generator: Generator, known: Tokens, n: int, rng: np.random.Generator) -> Tokens:
-    """`n` architectures near the frontier that are not known yet, shape (n, length), over the whole range."""
+    """`n` architectures near the frontier that are not known yet, shape (n, length), over the whole range.
+
+    Where the predictor sees nothing to gain and a budget is not used up, the best network that does use it is proposed:
+    no accuracy of a large network would be asked for otherwise, and the predictor could not learn that it errs there.
+    """
     low, high = generator.range_ms
     budgets = low + (high - low) * (np.arange(n) + rng.random(n)) / n
     seen = {row.tobytes() for row in known}
     best = generator.generate_many(budgets.tolist(), confidence=0.5, seed=int(rng.integers(2**31)))
-    rows = list(generator.space.encode([candidate.architecture for candidate in best]))
+    rows = generator.space.encode([candidate.architecture for candidate in best])
+    unused = generator.costs(rows) < _USED * budgets
+    refiner = Refiner(RuleEvaluator(generator.evaluator.predictor, "tunas"), generator.costs)
+    rows[unused] = refiner(rows[unused], budgets[unused])
     out: list[Tokens] = []
     for budget, row in zip(budgets.tolist(), rows, strict=True):
         drawn = generator.sample(budget, 16, seed=int(rng.integers(2**31)))

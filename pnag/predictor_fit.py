@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -274,19 +275,34 @@ def _solve_dual(x: Matrix, y: Array, ones: Array, prior: Array, noise: float) ->
 
 
 def _solve_primal(x: Matrix, y: Array, ones: Array, prior: Array, noise: float) -> tuple[Array, float, Array]:
-    """The same through the (features, features) precision; residuals of the first rows only."""
-    from scipy.linalg import cho_factor, cho_solve, solve_triangular
+    """The same through the (features, features) precision; residuals of the first rows only.
 
-    scale = np.sqrt(prior / noise).astype(np.float32)
-    design = np.concatenate([x * scale, (ones[:, None] / np.sqrt(noise)).astype(np.float32)], axis=1)
-    precision = design.T @ design
-    precision[np.diag_indices_from(precision)] += 1.0
-    factor = cho_factor(precision, lower=True, overwrite_a=True, check_finite=False)
-    solution = cho_solve(factor, design.T @ y.astype(np.float32), check_finite=False)
+    In single precision, which takes half of the time; in double where single is too coarse to factor the matrix.
+    """
+    from scipy.linalg import LinAlgError, cho_solve, solve_triangular
+
+    scale, column = np.sqrt(prior / noise), ones[:, None] / np.sqrt(noise)
+    design: NDArray[Any] = np.concatenate([x * scale.astype(np.float32), column.astype(np.float32)], axis=1)
+    try:
+        factor = _factor_precision(design)
+    except LinAlgError:
+        design = np.concatenate([x * scale, column], axis=1)
+        factor = _factor_precision(design)
+    solution = cho_solve(factor, design.T @ y.astype(design.dtype), check_finite=False)
     rows = design[:_LOO_ROWS]
     leverage = np.square(solve_triangular(factor[0], rows.T, lower=True, check_finite=False)).sum(axis=0)
     residual = (y[:_LOO_ROWS] - rows @ solution) / np.maximum(1 - leverage, 1e-6)
     return solution[:-1].astype(np.float64) * scale, float(solution[-1] / np.sqrt(noise)), residual
+
+
+def _factor_precision(design: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+    """Cholesky factor of the design's products under a unit prior, in the design's precision."""
+    from scipy.linalg import cho_factor
+
+    precision = design.T @ design
+    precision[np.diag_indices_from(precision)] += 1.0
+    factor: tuple[NDArray[Any], bool] = cho_factor(precision, lower=True, overwrite_a=True, check_finite=False)
+    return factor
 
 
 def rank_correlation(a: Array, b: Array) -> float:

@@ -139,3 +139,22 @@ def test_constant_accuracies_predict_that_constant():
 def test_too_few_accuracies_are_refused():
     with pytest.raises(ArchiveError, match="7 accuracies are too few"):
         fit_predictor(SPACE, SPACE.sample(7, np.random.default_rng(0)), np.linspace(0.6, 0.7, 7))
+
+
+def test_single_precision_that_is_too_coarse_is_followed_by_double():
+    """Features that are nearly the same, under a prior far wider than the noise."""
+    rng = np.random.default_rng(0)
+    base = rng.standard_normal((300, 1))
+    x = (base + 1e-4 * rng.standard_normal((300, 20))).astype(np.float32)
+    y, ones = base[:, 0] + 1e-3 * rng.standard_normal(300), np.ones(300)
+    prior, noise = np.full(20, 1e3), 1e-6
+    design = np.concatenate([x * np.float32(np.sqrt(1e9)), np.full((300, 1), 1e3, np.float32)], axis=1)
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(design.T @ design + np.eye(21, dtype=np.float32))
+    weights, offset, residual = _solve_primal(x, y, ones, prior, noise)
+    exact = np.concatenate([x * np.sqrt(1e9), np.full((300, 1), 1e3)], axis=1)
+    precision = exact.T @ exact + np.eye(21)
+    fitted = exact @ np.linalg.solve(precision, exact.T @ y)
+    leverage = np.einsum("nf,fn->n", exact, np.linalg.solve(precision, exact.T))
+    np.testing.assert_allclose(x @ weights + offset, fitted, atol=1e-4)
+    np.testing.assert_allclose(residual, (y - fitted) / (1 - leverage), atol=1e-4)
