@@ -135,8 +135,8 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def main_rows(setting: Setting, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Accuracy (%) of each method at each budget, and how much PNAG is ahead, seed by seed."""
-    ours = 100 * np.array([outcome.accuracy for outcome in by_method(outcomes, OURS)])
+    """Accuracy (%) of each method at each budget, and how much PNAG is ahead, at once and in rounds, seed by seed."""
+    ours, in_rounds = (100 * np.array([o.accuracy for o in by_method(outcomes, way)]) for way in (OURS, ROUNDS))
     rows = []
     for method, label in METHODS.items():
         accuracy = 100 * np.array([outcome.accuracy for outcome in by_method(outcomes, method)])
@@ -145,9 +145,9 @@ def main_rows(setting: Setting, outcomes: Sequence[Outcome]) -> list[dict[str, A
             row[f"B{number} (%)"] = f"{column.mean():.2f}"
         mean, half = interval(accuracy.mean(axis=1).tolist())
         row["mean (%)"] = f"{mean:.2f} ± {half:.2f}"
-        if method != OURS:
-            ahead, margin = interval((ours - accuracy).mean(axis=1).tolist())
-            row["PNAG ahead by (points)"] = f"{ahead:+.3f} ± {margin:.3f}"
+        for way, theirs, column in ((OURS, ours, "PNAG ahead by"), (ROUNDS, in_rounds, "in rounds ahead by")):
+            ahead, margin = interval((theirs - accuracy).mean(axis=1).tolist())
+            row[f"{column} (points)"] = f"{ahead:+.3f} ± {margin:.3f}" if method != way else ""
         rows.append(row)
     return rows
 
