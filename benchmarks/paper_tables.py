@@ -136,18 +136,17 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 def main_rows(setting: Setting, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """Accuracy (%) of each method at each budget, and how much PNAG is ahead, at once and in rounds, seed by seed."""
-    ours, in_rounds = (100 * np.array([o.accuracy for o in by_method(outcomes, way)]) for way in (OURS, ROUNDS))
+    accuracy = {m: 100 * np.array([outcome.accuracy for outcome in by_method(outcomes, m)]) for m in METHODS}
     rows = []
     for method, label in METHODS.items():
-        accuracy = 100 * np.array([outcome.accuracy for outcome in by_method(outcomes, method)])
         row: dict[str, Any] = {"table": setting.table.stem, "method": label}
-        for number, column in enumerate(accuracy.T, 1):
+        for number, column in enumerate(accuracy[method].T, 1):
             row[f"B{number} (%)"] = f"{column.mean():.2f}"
-        mean, half = interval(accuracy.mean(axis=1).tolist())
+        mean, half = interval(accuracy[method].mean(axis=1).tolist())
         row["mean (%)"] = f"{mean:.2f} ± {half:.2f}"
-        for way, theirs, column in ((OURS, ours, "PNAG ahead by"), (ROUNDS, in_rounds, "in rounds ahead by")):
-            ahead, margin = interval((theirs - accuracy).mean(axis=1).tolist())
-            row[f"{column} (points)"] = f"{ahead:+.3f} ± {margin:.3f}" if method != way else ""
+        for leader, lead in ((OURS, "PNAG ahead by (points)"), (ROUNDS, "in rounds ahead by (points)")):
+            ahead, margin = interval((accuracy[leader] - accuracy[method]).mean(axis=1).tolist())
+            row[lead] = f"{ahead:+.3f} ± {margin:.3f}" if method != leader else ""
         rows.append(row)
     return rows
 

@@ -124,7 +124,8 @@ def main() -> int:
         if given.prepare:
             say(f"{len(work.prepared.artefacts)} files converted, {len(work.prepared.failures)} failed")
             return bool(work.prepared.failures)
-        os.environ["HOME"], before = str(make_home(folder)), machine()
+        os.environ["HOME"] = str(make_home(folder))
+        before = machine()
         with phone(folder / "phone", real=not given.fake) as (address, tool):
             table, seconds, used_s = work.profile(address, tool, folder)
             row, suffix = _row(table, seconds, used_s), "_fake" if given.fake else ""
