@@ -58,7 +58,7 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     started_s = time.monotonic()
     table, run = folder / "cpu.parquet", folder / "run"
-    size = "--resolution 32 --classes 10 --calibrate 30 --holdout 15 --max-minutes 3"
+    size = "--resolution 32 --classes 10 --calibrate 30 --holdout 15 --max-minutes 2.2"
     run_command(f"pnag-profile --device cpu {size} --out {table}".split())
     learn = "--data digits --epochs 12 --architectures 160"  # short of what there is, to be short
     trained = run_command(f"pnag-train --lut {table} {learn} --out {run}".split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -27,6 +27,8 @@ from profiler.modules import Network, build_network, randomise
 from profiler.sampling import sampling_for
 from profiler.session import Watcher
 from profiler.verify import measure_files
+
+PATIENCE_S = 180.0  # of waiting for the device: a few networks are soon measured, and judged by what is found
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def measure_networks(
     allow_mismatch: bool = False,
     tell: Callable[[str], None],
     watcher: Watcher | None = None,
+    patience_s: float = PATIENCE_S,
     **options: Any,
 ) -> OnDevice:
     """Measure `networks` (eval mode) on the device of that name.
@@ -77,9 +80,10 @@ def measure_networks(
     interleaved rounds. Batch, precision, threads and options are those of `table`, where it says them, so that
     its predictions can be judged; `tell` is told what differs all the same. A device that the table is of is
     watched by one of the table's networks, since what slows networks down (caches that others use too) a single
-    block does not feel; it is waited for while it is slower than it was then, within the limits of its sampling,
-    and `tell` is told if it stayed so. `options` go to the back-end. Raises `UnknownDeviceError`,
-    `DeviceMismatchError` unless `allow_mismatch`, `ExportError`, and what else the back-end raises.
+    block does not feel; it is waited for while it is slower than it was then, `patience_s` in all or what its
+    sampling says if that is more, and `tell` is told if it stayed so. `options` go to the back-end. Raises
+    `UnknownDeviceError`, `DeviceMismatchError` unless `allow_mismatch`, `ExportError`, and what else the back-end
+    raises.
     """
     spec = load_spec(device)
     if table is not None:
@@ -97,6 +101,7 @@ def measure_networks(
             else:
                 usual = _usual(table)
         sampling = sampling_for(spec)
+        sampling = replace(sampling, max_wait_s=max(sampling.max_wait_s, patience_s))
         with tempfile.TemporaryDirectory(prefix="pnag-verify-") as folder:
             make = partial(_artefact, format=backend.artefact_format, spec=spec)
             artefacts = [

@@ -84,7 +84,8 @@ def _finite(value: float) -> float | None:
 class Measurement:
     """All visits of one unit in the order of rounds. `failure`: why there is no number, if there is none.
 
-    Statistics use the visits at which the device was steady; where fewer than three were, all of them.
+    Statistics use the visits at which the device was steady. Where fewer than three were, they use the quarter at
+    which it was nearest to that, by its reference: what disturbs a device makes it slower, never faster.
     """
 
     unit: str
@@ -96,7 +97,10 @@ class Measurement:
         """Visits that the statistics rest on."""
         timed = tuple(visit for visit in self.visits if visit.times_ms)
         steady = tuple(visit for visit in timed if visit.steady)
-        return steady if len(steady) >= min(_FEWEST_STEADY, len(timed)) else timed
+        if len(steady) >= min(_FEWEST_STEADY, len(timed)):
+            return steady
+        bound = sorted(visit.reference_ms for visit in timed)[max(_FEWEST_STEADY, len(timed) // 4) - 1]
+        return tuple(visit for visit in timed if not visit.reference_ms > bound)
 
     @cached_property
     def round_medians_ms(self) -> tuple[float, ...]:

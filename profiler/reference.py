@@ -24,7 +24,7 @@ class ReferenceMonitor:
 
     The device is steady while readings lie at most `limit` (relative) above the level and it does not say itself
     that it is throttled. `max_wait_s` bounds all waits together. `usual_ms` is a level known from before: the
-    device is not as usual if it is slower than that, however steadily.
+    device is not as usual if it is slower than that, however steadily. `waiting` is called before each pause.
     """
 
     def __init__(
@@ -40,13 +40,14 @@ class ReferenceMonitor:
         deadline_s: float = math.inf,
         known_ms: Sequence[float] = (),
         usual_ms: float = math.inf,
+        waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self._backend, self._program, self._how, self._limit = backend, program, how, limit
         self._max_wait_s, self._clock, self._sleep, self._deadline_s = max_wait_s, clock, sleep, deadline_s
         self.readings_ms = [value for value in known_ms if math.isfinite(value)]
         self.waited_s = 0.0
         self.last_ms = math.nan
-        self._usual_ms = usual_ms
+        self._usual_ms, self._waiting = usual_ms, waiting
         self._throttled = False
 
     @property
@@ -97,6 +98,7 @@ class ReferenceMonitor:
             if left_s <= 0:
                 return False
             started_s = self._clock()
+            self._waiting()
             self._sleep(min(pause_s, left_s))
             self.read()
             self.waited_s += max(self._clock() - started_s, min(pause_s, left_s))

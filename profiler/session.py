@@ -110,6 +110,7 @@ class Session:
             deadline_s=deadline_s,
             known_ms=[visit.reference_ms for visit in known],
             usual_ms=usual_ms,
+            waiting=self._tell_waiting,
         )
         self._reference = reference
         self._before = self._after = DeviceState()
@@ -251,6 +252,10 @@ class Session:
         if more:
             self._watcher.extend(more)
         self._watcher.advance(len(segment), f"round {number + 1}, reference {self._monitor.drift:+.1%}")
+
+    def _tell_waiting(self) -> None:
+        if self._watcher is not None:
+            self._watcher.advance(0.0, f"waiting for a steady device, reference {self._monitor.drift:+.1%}")
 
     # -- result ---------------------------------------------------------------------------------------
 

@@ -162,7 +162,7 @@ def test_a_device_that_is_slower_than_when_the_table_was_made_is_found_out(
     table = LatencyTable(tuple(rows) if by == "network" else (), about)
     said: list[str] = []
     networks = {"a": randomise(build_network(NETWORK))}
-    measured = measure_networks(fake_device, networks, table=table, tell=said.append)
+    measured = measure_networks(fake_device, networks, table=table, tell=said.append, patience_s=0.2)
     assert measured.slowdown == pytest.approx(factor - 1, abs=0.02)
     by_what = "a network of it" if by == "network" else f"block {NETWORK[1]}"
     slower = f"the device was 100% slower than when the table was made ({by_what}, {then_ms:.4g} ms then)"

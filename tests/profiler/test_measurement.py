@@ -37,6 +37,16 @@ def test_unsteady_visits_do_not_count_where_three_steady_ones_are_there():
     assert few.latency_ms == 5.0
 
 
+def test_of_visits_that_are_all_unsteady_the_quarter_counts_at_which_the_reference_was_fastest():
+    visits = [visit(i, 1.0 + 0.1 * i, flags=("drifted",), reference_ms=2.0 + 0.1 * i) for i in range(16)]
+    measurement = Measurement("a", tuple(reversed(visits)))
+    assert sorted(measurement.round_medians_ms) == pytest.approx([1.0, 1.1, 1.2, 1.3])
+    assert measurement.latency_ms == pytest.approx(1.05)
+    assert measurement.entry("block", (), 0.01).flags == ("noisy", "drifted")
+    unwatched = Measurement("a", tuple(visit(i, 1.0, flags=("drifted",)) for i in range(16)))
+    assert len(unwatched.used) == 16
+
+
 def test_bursts_in_half_of_the_rounds_do_not_matter():
     quiet, disturbed = (visit(i, 1.0 + 0.001 * i) for i in range(5)), (visit(5 + i, 1.5 + 0.1 * i) for i in range(4))
     assert Measurement("a", (*quiet, *disturbed)).latency_ms == pytest.approx(1.002)

@@ -19,7 +19,7 @@ class Device:
         return DeviceState(throttled=self.throttled)
 
 
-def monitor(device, *, max_wait_s=60.0, deadline_s=math.inf, known_ms=(), usual_ms=math.inf):
+def monitor(device, *, max_wait_s=60.0, deadline_s=math.inf, known_ms=(), usual_ms=math.inf, waiting=lambda: None):
     slept = []
     return (
         ReferenceMonitor(
@@ -33,6 +33,7 @@ def monitor(device, *, max_wait_s=60.0, deadline_s=math.inf, known_ms=(), usual_
             deadline_s=deadline_s,
             known_ms=known_ms,
             usual_ms=usual_ms,
+            waiting=waiting,
         ),
         slept,
     )
@@ -75,6 +76,15 @@ def test_it_waits_longer_and_longer_until_the_device_is_back():
     assert watch.wait_until_steady()
     assert slept == [0.5, 1.0, 2.0]
     assert watch.waited_s == pytest.approx(3.5)
+
+
+def test_it_says_before_each_pause_that_it_waits():
+    said = []
+    watch, slept = monitor(Device(1.0, 1.0, 1.0, 1.0, 2.0, 1.5, 1.0), waiting=lambda: said.append(watch.drift))
+    watch.start()
+    assert watch.wait_until_steady()
+    assert said == pytest.approx([1.0, 0.5])
+    assert len(slept) == 2
 
 
 def test_all_waits_together_are_limited():
