@@ -143,9 +143,10 @@ class Progress:
 
     def _line(self, now: float, note: str) -> None:
         passed = now - self._started_s
-        left = passed / self._done * (self._total - self._done) if self._done else float("nan")
+        left = passed / self._done * (self._total - self._done) if self._done else None
         share = 100 * self._done / self._total if self._total else 100.0
-        say(f"{self._label}: {share:.0f} %, {passed:.0f} s passed, about {left:.0f} s left{note and f', {note}'}")
+        words = [f"{share:.0f} %", f"{passed:.0f} s passed", left is not None and f"about {left:.0f} s left", note]
+        say(f"{self._label}: {', '.join(word for word in words if word)}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -99,8 +99,8 @@ class Measurement:
         steady = tuple(visit for visit in timed if visit.steady)
         if len(steady) >= min(_FEWEST_STEADY, len(timed)):
             return steady
-        bound = sorted(visit.reference_ms for visit in timed)[max(_FEWEST_STEADY, len(timed) // 4) - 1]
-        return tuple(visit for visit in timed if not visit.reference_ms > bound)
+        quietest = sorted(visit.reference_ms for visit in timed)[: max(_FEWEST_STEADY, len(timed) // 4)]
+        return tuple(visit for visit in timed if not visit.reference_ms > quietest[-1])
 
     @cached_property
     def round_medians_ms(self) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -13,8 +14,7 @@ from devices.errors import MeasurementError
 from profiler.errors import ReferenceFailedError
 
 _START_READINGS = 5
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 8.0
+_FIRST_PAUSE_S = 0.5
 # Disturbances only make it slower, so the level is taken from the faster quarter of the readings.
 _LEVEL_QUANTILE = 0.25
 
@@ -23,8 +23,10 @@ class ReferenceMonitor:
     """Reads the reference, knows its level, and waits when it is off.
 
     The device is steady while readings lie at most `limit` (relative) above the level and it does not say itself
-    that it is throttled. `max_wait_s` bounds all waits together. `usual_ms` is a level known from before: the
-    device is not as usual if it is slower than that, however steadily. `waiting` is called before each pause.
+    that it is throttled. `max_wait_s` bounds all waits together. They are made of pauses of up to
+    `longest_pause_s`, each followed by `warm_up_s` of work, since a device that was idle is slow at first.
+    `usual_ms` is a level known from before: the device is not as usual if it is slower than that, however
+    steadily. `waiting` is called before each pause.
     """
 
     def __init__(
@@ -35,6 +37,8 @@ class ReferenceMonitor:
         *,
         limit: float,
         max_wait_s: float,
+        longest_pause_s: float,
+        warm_up_s: float,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         deadline_s: float = math.inf,
@@ -47,6 +51,7 @@ class ReferenceMonitor:
         self.readings_ms = [value for value in known_ms if math.isfinite(value)]
         self.waited_s = 0.0
         self.last_ms = math.nan
+        self._longest_pause_s, self._after_pause = longest_pause_s, replace(how, warmup_s=warm_up_s)
         self._usual_ms, self._waiting = usual_ms, waiting
         self._throttled = False
 
@@ -79,10 +84,10 @@ class ReferenceMonitor:
         for _ in range(_START_READINGS):
             self.read()
 
-    def read(self) -> float:
-        """Measure the reference now, in ms. Raises `ReferenceFailedError`."""
+    def read(self, *, paused: bool = False) -> float:
+        """Measure the reference now, in ms, warmed up if the device has `paused`. Raises `ReferenceFailedError`."""
         try:
-            samples = self._program().measure(self._how)
+            samples = self._program().measure(self._after_pause if paused else self._how)
         except MeasurementError as error:
             raise ReferenceFailedError(f"the reference block cannot be measured: {error}") from error
         self.last_ms = median(samples.times_ms)
@@ -92,7 +97,7 @@ class ReferenceMonitor:
 
     def wait_until_steady(self) -> bool:
         """Wait while the device is off, reading in between; False when the time for waiting is used up."""
-        pause_s = _FIRST_WAIT_S
+        pause_s = min(_FIRST_PAUSE_S, self._longest_pause_s)
         while not self.steady:
             left_s = min(self._max_wait_s - self.waited_s, self._deadline_s - self._clock())
             if left_s <= 0:
@@ -100,9 +105,9 @@ class ReferenceMonitor:
             started_s = self._clock()
             self._waiting()
             self._sleep(min(pause_s, left_s))
-            self.read()
+            self.read(paused=True)
             self.waited_s += max(self._clock() - started_s, min(pause_s, left_s))
-            pause_s = min(2 * pause_s, _LONGEST_WAIT_S)
+            pause_s = min(2 * pause_s, self._longest_pause_s)
         return True
 
     def spread(self) -> float:

@@ -21,6 +21,7 @@ _FIELDS: Mapping[str, tuple[str, str | None]] = {
     "warm_up_s": ("warm_up_s", None),
     "segment_s": ("segment_s", None),
     "max_wait_s": ("max_wait_s", None),
+    "longest_pause_s": ("longest_pause_s", None),
     "drift_limit": ("drift_limit", None),
     "relative_ci": ("stop", "relative_ci"),
     "min_rounds": ("stop", "min_rounds"),

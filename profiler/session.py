@@ -37,7 +37,10 @@ _STOP = StopSettings()
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a session measures. `drift_limit` is relative; `max_wait_s` bounds the waits for a steady device."""
+    """How a session measures. `drift_limit` is relative; `max_wait_s` bounds the waits for a steady device.
+
+    After each pause of such a wait, `longest_pause_s` at most, the device works for `warm_up_s` before it is read.
+    """
 
     block: Slice = _BLOCK
     network: Slice = _NETWORK
@@ -46,6 +49,7 @@ class Sampling:
     segment_s: float = 1.0
     drift_limit: float = 0.05
     max_wait_s: float = 60.0
+    longest_pause_s: float = 8.0
     stop: StopSettings = _STOP
     seed: int = 0
 
@@ -105,6 +109,8 @@ class Session:
             sampling.reference,
             limit=sampling.drift_limit,
             max_wait_s=sampling.max_wait_s,
+            longest_pause_s=sampling.longest_pause_s,
+            warm_up_s=sampling.warm_up_s,
             clock=clock,
             sleep=sleep,
             deadline_s=deadline_s,

@@ -43,6 +43,7 @@ def test_of_visits_that_are_all_unsteady_the_quarter_counts_at_which_the_referen
     assert sorted(measurement.round_medians_ms) == pytest.approx([1.0, 1.1, 1.2, 1.3])
     assert measurement.latency_ms == pytest.approx(1.05)
     assert measurement.entry("block", (), 0.01).flags == ("noisy", "drifted")
+    assert len(Measurement("a", tuple(visits[:2])).used) == 2
     unwatched = Measurement("a", tuple(visit(i, 1.0, flags=("drifted",)) for i in range(16)))
     assert len(unwatched.used) == 16
 

@@ -7,19 +7,29 @@ from profiler.reference import ReferenceMonitor
 
 
 class Device:
-    """Plays back readings; the last one for ever."""
+    """Plays back readings; the last one for ever. `warmups_s` is how long it was warmed up for each."""
 
     def __init__(self, *readings_ms, throttled=False):
-        self.readings_ms, self.throttled = list(readings_ms), throttled
+        self.readings_ms, self.throttled, self.warmups_s = list(readings_ms), throttled, []
 
     def measure(self, how):
+        self.warmups_s.append(how.warmup_s)
         return Samples((self.readings_ms.pop(0) if len(self.readings_ms) > 1 else self.readings_ms[0],))
 
     def state(self):
         return DeviceState(throttled=self.throttled)
 
 
-def monitor(device, *, max_wait_s=60.0, deadline_s=math.inf, known_ms=(), usual_ms=math.inf, waiting=lambda: None):
+def monitor(
+    device,
+    *,
+    max_wait_s=60.0,
+    longest_pause_s=8.0,
+    deadline_s=math.inf,
+    known_ms=(),
+    usual_ms=math.inf,
+    waiting=lambda: None,
+):
     slept = []
     return (
         ReferenceMonitor(
@@ -28,6 +38,8 @@ def monitor(device, *, max_wait_s=60.0, deadline_s=math.inf, known_ms=(), usual_
             Slice(),
             limit=0.05,
             max_wait_s=max_wait_s,
+            longest_pause_s=longest_pause_s,
+            warm_up_s=1.5,
             clock=lambda: sum(slept),
             sleep=slept.append,
             deadline_s=deadline_s,
@@ -76,6 +88,22 @@ def test_it_waits_longer_and_longer_until_the_device_is_back():
     assert watch.wait_until_steady()
     assert slept == [0.5, 1.0, 2.0]
     assert watch.waited_s == pytest.approx(3.5)
+
+
+def test_pauses_are_no_longer_than_asked_for():
+    watch, slept = monitor(Device(1.0, 1.0, 1.0, 1.0, *4 * [2.0], 1.0), longest_pause_s=1.0)
+    watch.start()
+    assert watch.wait_until_steady()
+    assert slept == [0.5, 1.0, 1.0, 1.0]
+
+
+def test_after_a_pause_the_device_works_before_it_is_read_because_an_idle_one_is_slow_at_first():
+    device = Device(1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 1.0)
+    watch, _ = monitor(device)
+    watch.start()
+    assert watch.wait_until_steady()
+    watch.read()
+    assert device.warmups_s == [0.0] * 5 + [1.5, 1.5] + [0.0]
 
 
 def test_it_says_before_each_pause_that_it_waits():
