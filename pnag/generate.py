@@ -1,7 +1,8 @@
 """The generator as it is shipped: one file, read with numpy alone, that answers any budget with a network.
 
 For a budget the LSTM proposes candidates; those whose cost, with the margin of the asked confidence, exceeds
-the budget are dropped; the evaluator ranks the others; the best are refined; the best of all is returned.
+the budget are dropped; the evaluator ranks the others; the best are refined, as are the best of the networks
+that are known from the training; the best of all is returned.
 The cheapest network is always among the candidates, so that a budget within the range always has an answer,
 and what is returned satisfies the budget always: c(a) · (1 + margin) ≤ B.
 """
@@ -38,7 +39,8 @@ Array = NDArray[np.float64]
 FILE_NAME = "generator.npz"
 FORMAT_VERSION = 1
 CANDIDATES = 16
-_STARTS = 4
+_STARTS = 3
+_KNOWN_STARTS = 2
 _HEADER = "header"
 
 
@@ -73,7 +75,8 @@ class Generator:
     """Trained once, answers any budget. Immutable; `proposer` is the LSTM, or a pool of known networks.
 
     `residuals` are those of the latency table's unseen networks (measured / predicted - 1); `steps` is how
-    many exchanges refinement may take, 0 for none. `metadata` holds plain JSON values.
+    many exchanges refinement may take, 0 for none. `known` are good networks from the training, (n, length): for
+    each budget refinement starts from the best of them too. `metadata` holds plain JSON values.
     """
 
     costs: CostModel
@@ -81,6 +84,7 @@ class Generator:
     proposer: Policy | Pool
     method: str = "pnag"
     steps: int = 30
+    known: Tokens | None = None
     residuals: tuple[float, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -180,13 +184,24 @@ class Generator:
         )
         ranked, _ = self._rank(pool, limits)
         if isinstance(self.evaluator, RuleEvaluator) and self.steps:
-            starts = _distinct_first(ranked)[:, :_STARTS]
+            starts = np.concatenate([_distinct_first(ranked)[:, :_STARTS], self._known_starts(limits)], axis=1)
             wide = np.repeat(limits, starts.shape[1])
             refiner = Refiner(self.evaluator, self.costs, self.steps)
             refined = refiner(starts.reshape(-1, self.space.length), wide).reshape(starts.shape)
             ranked, _ = self._rank(np.concatenate([refined, ranked[:, :1]], axis=1), limits)
         best = ranked[:, 0]
         return best, self.costs(best)
+
+    def _known_starts(self, limits: Array) -> Tokens:
+        """The best known networks under each limit, shape (n, at most `_KNOWN_STARTS`, length)."""
+        if self.known is None or not len(self.known):
+            return np.empty((len(limits), 0, self.space.length), dtype=np.int8)
+        pool = np.broadcast_to(self.known, (len(limits), *self.known.shape))
+        cost, accuracy = self.costs(self.known), self.evaluator.predictor(self.known)
+        scores = np.where(cost <= limits[:, None], accuracy, -cost)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :_KNOWN_STARTS]
+        starts: Tokens = np.take_along_axis(pool, best[:, :, None], axis=1)
+        return starts
 
     def _rank(self, pool: Tokens, limits: Array) -> tuple[Tokens, Array]:
         """Each budget's networks, best first, those beyond the limit last; pool (n, m, length), scores (n, m)."""
@@ -223,6 +238,8 @@ class Generator:
         arrays["costs/layer_ms"] = self.costs.layer_ms
         arrays |= _prefixed("predictor", self.evaluator.predictor.arrays())
         arrays |= _prefixed("proposer", self.proposer.arrays())
+        if self.known is not None:
+            arrays["known"] = self.known
         if isinstance(self.evaluator, RankingEvaluator):
             arrays |= _prefixed("ranking", self.evaluator.arrays())
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -259,12 +276,16 @@ class Generator:
         layer_ms = arrays["costs/layer_ms"]
         if layer_ms.shape != (space.units, 2, len(space.expands), len(space.kernels)):
             raise ValueError(f"costs of shape {layer_ms.shape} do not fit {space.name}")
+        known = arrays.get("known")
+        if known is not None and known.shape != (len(known), space.length):
+            raise ValueError(f"networks of shape {known.shape} do not fit {space.name}")
         return cls(
             costs=CostModel(space, float(header["constant_ms"]), layer_ms),
             evaluator=evaluator,
             proposer=proposer.from_arrays(space, _part("proposer", arrays)),
             method=header["method"],
             steps=int(header["steps"]),
+            known=known,
             residuals=tuple(header["residuals"]),
             metadata=header["metadata"],
         )

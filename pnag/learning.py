@@ -66,6 +66,7 @@ def train_generator(
         proposer=generator.proposer,
         method=method,
         steps=generator.steps,
+        known=generator.known,
         residuals=tuple(float(value) for value in residuals),
         metadata={"evaluations": len(tokens), "k": policy.k, "seed": seed, **(metadata or {})},
     )

@@ -1,4 +1,4 @@
-"""The best networks met so far, by budget: what the generator learns from while it is trained."""
+"""The best networks met so far, by budget: the generator learns from them, and later searches start from them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ class Memory:
         self._budgets = np.linspace(low_ms, high_ms, _CELLS)
         self._tokens: Tokens = np.repeat(cheapest_tokens(refiner.costs), _CELLS, axis=0)
         self._scores = refiner.evaluator(self._tokens, refiner.costs(self._tokens), self._budgets)
+
+    @property
+    def networks(self) -> Tokens:
+        """What is remembered, without repeats, shape (n, length)."""
+        return np.unique(self._tokens, axis=0)
 
     def search(self, tokens: Tokens, rng: np.random.Generator) -> None:
         """Take in what is better among drawn architectures, then refine every cell's network.

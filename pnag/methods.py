@@ -19,6 +19,7 @@ from pnag.errors import PnagError
 from pnag.evaluator import Evaluator, RuleEvaluator
 from pnag.evolution import Ask, evolve
 from pnag.generate import Generator
+from pnag.memory import Memory
 from pnag.policy import PolicySettings, train_policy
 from pnag.pool import Pool
 from pnag.predictor import AccuracyPredictor
@@ -59,6 +60,10 @@ class Problem:
             report=lambda share: self.report(_PREDICTOR_SHARE * share),
         )  # fmt: skip
 
+    def memory(self, evaluator: RuleEvaluator) -> Memory:
+        """An empty one over the whole range, for a generator that learns under this evaluator."""
+        return Memory(Refiner(evaluator, self.costs, _EXAMPLE_STEPS), *self.costs.range_ms)
+
     def report_rest(self, share: float) -> None:
         """So much is done of the work that follows the predictor."""
         self.report(_PREDICTOR_SHARE + (1 - _PREDICTOR_SHARE) * share)
@@ -80,12 +85,15 @@ class Method:
 
 def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
     """LSTM under a rule; `steps` exchanges of refinement for examples and answers, 0 for policy gradient alone."""
-    evaluator = RuleEvaluator(problem.predictor(), rule)
-    refiner = Refiner(evaluator, problem.costs, _EXAMPLE_STEPS) if steps else None
+    costs, evaluator = problem.costs, RuleEvaluator(problem.predictor(), rule)
+    memory = problem.memory(evaluator) if steps else None
     policy = train_policy(
-        problem.costs, evaluator, problem.policy, refiner=refiner, seed=problem.seed, report=problem.report_rest
+        costs, evaluator, problem.policy, memory=memory, seed=problem.seed, report=problem.report_rest
     )
-    return Generator(problem.costs, evaluator, policy, steps=steps)
+    if memory is None:
+        return Generator(costs, evaluator, policy, steps=0)
+    policy = policy.calibrated(costs, costs.range_ms, problem.seed)
+    return Generator(costs, evaluator, policy, steps=steps, known=memory.networks)
 
 
 def _pnag(problem: Problem) -> Generator:
@@ -100,7 +108,7 @@ def _paper(problem: Problem) -> Generator:
     settings = replace(problem.policy, examples=0, between=False, caution=0.0)
     evaluator: Evaluator = ranking
     policy = train_policy(
-        problem.costs, evaluator, settings, refiner=None, seed=problem.seed,
+        problem.costs, evaluator, settings, memory=None, seed=problem.seed,
         report=lambda share: problem.report_rest(0.5 + share / 2),
     )  # fmt: skip
     return Generator(problem.costs, evaluator, policy, steps=0)
@@ -131,16 +139,16 @@ def _independent(problem: Problem) -> Generator:
     for index, (budget, rows) in enumerate(zip(budgets, parts, strict=True)):
         predictor = fit_predictor(problem.costs.space, problem.tokens[rows], problem.accuracy[rows], seed=problem.seed)
         evaluator = RuleEvaluator(predictor)
-        refiner = Refiner(evaluator, problem.costs, _EXAMPLE_STEPS)
+        memory = problem.memory(evaluator)
         settings = replace(
             problem.policy, k=1, between=False, steps=max(1, problem.policy.steps // len(budgets)),
             group=problem.policy.group * 2 * problem.policy.k,
         )  # fmt: skip
         policy = train_policy(
-            problem.costs, evaluator, settings, refiner=refiner, seed=problem.seed + index,
+            problem.costs, evaluator, settings, memory=memory, seed=problem.seed + index,
             budgets_ms=np.array([budget]),
         )  # fmt: skip
-        single = Generator(problem.costs, evaluator, policy).generate(budget)
+        single = Generator(problem.costs, evaluator, policy, known=memory.networks).generate(budget)
         found.append(problem.costs.space.encode([single.architecture]))
         scores.append(single.accuracy)
         problem.report_rest((index + 1) / len(budgets))

@@ -6,8 +6,7 @@ others of its group, so that the group is its own leave-one-out baseline and rew
 fused pass then gives the log-probabilities and the entropy of all positions.
 
 Now and then the best networks of the last group are refined (`pnag.refine`) and kept in a memory along the
-cost axis; the generator learns from the memory by maximum likelihood beside the policy gradient. The memory
-is of the generator's own making and is thrown away after training.
+cost axis; the generator learns from the memory by maximum likelihood beside the policy gradient.
 
 Source: PNAG, sections 3.1.1 and 3.1.2; the examples: Anthony et al., Thinking Fast and Slow (expert iteration).
 """
@@ -25,7 +24,6 @@ from pnag.budget import interpolation, spaced_budgets
 from pnag.cost import CostModel
 from pnag.evaluator import Evaluator
 from pnag.memory import Memory
-from pnag.refine import Refiner
 from pnag.sampler import Policy, PolicyWeights
 from pnag.space import SearchSpace, Tokens
 
@@ -73,14 +71,15 @@ def train_policy(
     evaluator: Evaluator,
     settings: PolicySettings,
     *,
-    refiner: Refiner | None,
+    memory: Memory | None,
     seed: int = 0,
     budgets_ms: Array | None = None,
     report: Report | None = None,
 ) -> Policy:
     """Train from scratch; `budgets_ms` are the anchors unless they are to be evenly spaced.
 
-    `report` is called with the share of the work done after each step.
+    `memory` is searched and learnt from, if one is given and the settings ask for examples; it is left with the
+    best networks that were met. `report` is called with the share of the work done after each step.
     """
     import torch
 
@@ -89,7 +88,8 @@ def train_policy(
     rng, torch_rng = np.random.default_rng([seed, 3]), torch.Generator().manual_seed(seed)
     network = PolicyNetwork(costs.space, anchors, settings, torch_rng)
     optimiser = torch.optim.Adam(network.parameters, lr=settings.rate)
-    memory = Memory(refiner, *_span(anchors, costs)) if refiner is not None and settings.examples else None
+    if not settings.examples:
+        memory = None
     for step in range(settings.steps):
         done = step / settings.steps
         for group in optimiser.param_groups:

@@ -7,8 +7,8 @@ drawn. `pnag.policy` trains the same arrays with torch; importing that takes lon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -22,6 +22,10 @@ Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
 _CHUNK = 2048
+_AIMS = 96
+_DRAWN = 192
+_KEPT = 0.98
+_BESIDE = ("anchors_ms", "aims_ms", "levels_ms")
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,17 @@ class PolicyWeights:
 
 @dataclass(frozen=True)
 class Policy:
-    """Sampling from the network. `anchors_ms` has shape (k,): the budgets whose vectors were learnt."""
+    """Sampling from the network. `anchors_ms` has shape (k,): the budgets whose vectors were learnt.
+
+    A calibrated one is told, for a budget, the highest of `aims_ms` that is not above it and whose samples keep
+    it: all but a few of them cost `levels_ms` at most, which has the same shape (m,). See `calibrated`.
+    """
 
     space: SearchSpace
     anchors_ms: Array
     weights: PolicyWeights
+    aims_ms: Array | None = None
+    levels_ms: Array | None = None
 
     @cached_property
     def _inputs(self) -> Weights:
@@ -76,7 +86,9 @@ class Policy:
     def _sample(self, budgets_ms: Array, uniforms: Array) -> Tokens:
         space, weights, n = self.space, self.weights, len(budgets_ms)
         depths, per_unit = np.array(space.depths), space.tokens_per_unit
-        budget = (interpolation(self.anchors_ms, budgets_ms).astype(np.float32) @ weights.vectors) @ weights.w_budget
+        budget = (
+            interpolation(self.anchors_ms, self.aim(budgets_ms)).astype(np.float32) @ weights.vectors
+        ) @ weights.w_budget
         hidden = np.zeros((n, weights.w_hidden.shape[0]), dtype=np.float32)
         cell = np.zeros_like(hidden)
         out = np.zeros((n, space.length), dtype=np.int8)
@@ -96,17 +108,40 @@ class Policy:
             out[:, position] = previous
         return out
 
+    def aim(self, budgets_ms: Array) -> Array:
+        """What the network is told for budgets, both of shape (n,): the budgets themselves unless calibrated."""
+        if self.aims_ms is None or self.levels_ms is None:
+            return budgets_ms
+        fits = np.maximum(self.aims_ms, self.levels_ms) <= np.asarray(budgets_ms)[:, None]  # (n, m)
+        highest = fits.shape[1] - 1 - fits[:, ::-1].argmax(axis=1)
+        aims: Array = self.aims_ms[np.where(fits.any(axis=1), highest, self.levels_ms.argmin())]
+        return aims
+
+    def calibrated(self, cost: Callable[[Tokens], Array], range_ms: tuple[float, float], seed: int = 0) -> Policy:
+        """The same network, told a little less than the budget where its samples would not keep it otherwise.
+
+        What its samples cost is measured by `cost` for `_AIMS` budgets evenly over the range.
+        """
+        aims = np.linspace(*range_ms, _AIMS)
+        uniforms = np.random.default_rng([seed, 5]).random((_AIMS * _DRAWN, self.space.length))
+        drawn = replace(self, aims_ms=None, levels_ms=None).sample(np.repeat(aims, _DRAWN), uniforms)
+        levels = np.quantile(cost(drawn).reshape(_AIMS, _DRAWN), _KEPT, axis=1, method="higher")
+        return replace(self, aims_ms=aims, levels_ms=levels)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything but the space, for a file."""
-        return {"anchors_ms": self.anchors_ms, **self.weights.arrays()}
+        out = {"anchors_ms": self.anchors_ms, **self.weights.arrays()}
+        if self.aims_ms is not None and self.levels_ms is not None:
+            out |= {"aims_ms": self.aims_ms, "levels_ms": self.levels_ms}
+        return out
 
     @classmethod
     def from_arrays(cls, space: SearchSpace, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The inverse of `arrays`. Raises `KeyError`, `TypeError` or `ValueError` if they do not fit the space."""
-        weights = PolicyWeights(**{name: array for name, array in arrays.items() if name != "anchors_ms"})
+        weights = PolicyWeights(**{name: array for name, array in arrays.items() if name not in _BESIDE})
         if len(weights.heads) != space.length or len(weights.vectors) != len(arrays["anchors_ms"]):
             raise ValueError(f"a generator of {len(weights.heads)} tokens does not fit {space.name}")
-        return cls(space, arrays["anchors_ms"], weights)
+        return cls(space, arrays["anchors_ms"], weights, arrays.get("aims_ms"), arrays.get("levels_ms"))
 
 
 def lstm_cell(gates: Weights, cell: Weights) -> tuple[Weights, Weights]:

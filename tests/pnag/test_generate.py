@@ -12,6 +12,7 @@ from pnag.errors import BudgetError, InfeasibleBudgetError, PnagError, RunError
 from pnag.generate import FILE_NAME, Generator, _shown_range
 from pnag.learning import train_generator
 from pnag.policy import PolicySettings
+from pnag.refine import Refiner
 from tests.pnag.learning_cases import TINY, all_tokens, archive, full_costs, tiny_costs
 
 RESIDUALS = tuple(np.random.default_rng(1).normal(0, 0.01, 20))
@@ -121,6 +122,20 @@ def test_in_a_small_space_the_best_network_there_is_is_found(tiny):
         assert candidate.accuracy >= accuracy[cost <= budget].max() - 2e-4
 
 
+def test_refinement_starts_from_networks_known_from_the_training_too(generator):
+    hasty = replace(generator, steps=1, known=None)
+    alone = hasty.generate(80.0)
+    refiner = Refiner(generator.evaluator, generator.costs)
+    starts = generator.space.sample(30, np.random.default_rng(4))
+    refined = refiner(starts, np.full(30, alone.limit_ms))
+    keeping = refined[generator.costs(refined) <= alone.limit_ms]
+    best = keeping[generator.evaluator.predictor(keeping).argmax()]
+    dearest = generator.space.encode([generator.space.extremes()[1]])[0]
+    informed = replace(hasty, known=np.stack([dearest, best])).generate(80.0)
+    assert informed.accuracy >= float(generator.evaluator.predictor(best[None])[0]) > alone.accuracy
+    assert informed.cost_ms <= informed.limit_ms
+
+
 def test_bare_samples_are_neither_filtered_nor_refined(generator):
     drawn = generator.sample(80.0, 300, seed=2)
     assert drawn.shape == (300, generator.space.length)
@@ -139,6 +154,8 @@ def test_a_written_generator_answers_as_before(generator, tmp_path):
     assert again.space == generator.space
     assert again.method == "pnag"
     assert again.residuals == generator.residuals
+    np.testing.assert_array_equal(again.known, generator.known)
+    np.testing.assert_array_equal(again.sample(70.0, 50), generator.sample(70.0, 50))
 
 
 def test_an_absent_generator_is_one_clear_line(tmp_path):

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from pnag.evaluator import RuleEvaluator
+from pnag.memory import Memory
 from pnag.policy import PolicyNetwork, PolicySettings, train_policy
 from pnag.predictor_fit import fit_predictor
 from pnag.refine import Refiner
@@ -90,9 +93,8 @@ def test_training_learns_good_networks_for_each_budget(examples):
     evaluator = RuleEvaluator(fit_predictor(TINY, *archive(costs, 150)))
     settings = PolicySettings(k=4, steps=120, hidden=24, width=8, examples=examples)
     shares = []
-    policy = train_policy(
-        costs, evaluator, settings, refiner=Refiner(evaluator, costs, 3), seed=1, report=shares.append
-    )
+    memory = Memory(Refiner(evaluator, costs, 3), *costs.range_ms)
+    policy = train_policy(costs, evaluator, settings, memory=memory, seed=1, report=shares.append)
     tokens = all_tokens()
     cost, accuracy = costs(tokens), evaluator.predictor(tokens)
     kept, rank = [], []
@@ -110,6 +112,44 @@ def test_the_same_seed_gives_the_same_generator():
     evaluator = RuleEvaluator(fit_predictor(TINY, *archive(costs, 60)))
     settings = PolicySettings(k=3, steps=4, hidden=8, width=4)
     first, second = (
-        train_policy(costs, evaluator, settings, refiner=Refiner(evaluator, costs, 2), seed=5) for _ in range(2)
+        train_policy(costs, evaluator, settings, memory=Memory(Refiner(evaluator, costs, 2), *costs.range_ms), seed=5)
+        for _ in range(2)
     )
     np.testing.assert_array_equal(first.weights.heads, second.weights.heads)
+
+
+def test_a_calibrated_generator_is_told_what_its_samples_keep():
+    policy = replace(
+        network(TINY).policy(), aims_ms=np.array([20.0, 40.0, 60.0, 80.0]), levels_ms=np.array([30.0, 35.0, 70.0, 75.0])
+    )
+    budgets = np.array([10.0, 30.0, 34.9, 40.0, 69.0, 72.0, 76.0, 99.0])
+    np.testing.assert_array_equal(policy.aim(budgets), [20.0, 20.0, 20.0, 40.0, 40.0, 60.0, 60.0, 80.0])
+    uncalibrated = replace(policy, aims_ms=None, levels_ms=None)
+    uniforms = np.random.default_rng(0).random((8, TINY.length))
+    np.testing.assert_array_equal(policy.sample(budgets, uniforms), uncalibrated.sample(policy.aim(budgets), uniforms))
+    np.testing.assert_array_equal(uncalibrated.aim(budgets), budgets)
+
+
+def test_calibration_makes_samples_keep_their_budgets():
+    costs, policy = tiny_costs(), network(TINY, np.linspace(*tiny_costs().range_ms, 4)).policy()
+    low, high = costs.range_ms
+    calibrated = policy.calibrated(costs, costs.range_ms)
+    again = Policy.from_arrays(TINY, calibrated.arrays())
+    reachable = calibrated.levels_ms.min()
+    for budget in np.linspace(reachable, high, 9):
+        uniforms = np.random.default_rng(7).random((2000, TINY.length))
+        assert (costs(again.sample(np.full(2000, budget), uniforms)) <= budget).mean() >= 0.95
+    loose = policy.sample(np.full(2000, (low + high) / 2), np.random.default_rng(7).random((2000, TINY.length)))
+    assert (costs(loose) <= (low + high) / 2).mean() < 0.9
+
+
+def test_the_best_networks_that_were_met_are_left_in_the_memory():
+    costs = tiny_costs()
+    evaluator = RuleEvaluator(fit_predictor(TINY, *archive(costs, 150)))
+    memory = Memory(Refiner(evaluator, costs, 3), *costs.range_ms)
+    train_policy(costs, evaluator, PolicySettings(k=3, steps=30, hidden=8, width=4), memory=memory)
+    assert len(np.unique(memory.networks, axis=0)) == len(memory.networks)
+    cost, accuracy = costs(all_tokens()), evaluator.predictor(all_tokens())
+    for budget in np.linspace(*costs.range_ms, 7)[1:]:
+        known = memory.networks[costs(memory.networks) <= budget]
+        assert evaluator.predictor(known).max() >= accuracy[cost <= budget].max() - 1e-3
