@@ -184,7 +184,8 @@ class Generator:
         )
         ranked, _ = self._rank(pool, limits)
         if isinstance(self.evaluator, RuleEvaluator) and self.steps:
-            starts = np.concatenate([_distinct_first(ranked)[:, :_STARTS], self._known_starts(limits)], axis=1)
+            drawn, known = _distinct_first(ranked)[:, :_STARTS], self._known_starts(self.evaluator, limits)
+            starts = np.concatenate([drawn, known], axis=1)
             wide = np.repeat(limits, starts.shape[1])
             refiner = Refiner(self.evaluator, self.costs, self.steps)
             refined = refiner(starts.reshape(-1, self.space.length), wide).reshape(starts.shape)
@@ -192,15 +193,14 @@ class Generator:
         best = ranked[:, 0]
         return best, self.costs(best)
 
-    def _known_starts(self, limits: Array) -> Tokens:
+    def _known_starts(self, evaluator: RuleEvaluator, limits: Array) -> Tokens:
         """The best known networks under each limit, shape (n, at most `_KNOWN_STARTS`, length)."""
-        if self.known is None or not len(self.known):
+        if self.known is None:
             return np.empty((len(limits), 0, self.space.length), dtype=np.int8)
-        pool = np.broadcast_to(self.known, (len(limits), *self.known.shape))
-        cost, accuracy = self.costs(self.known), self.evaluator.predictor(self.known)
-        scores = np.where(cost <= limits[:, None], accuracy, -cost)
+        cost, accuracy = self.costs(self.known), evaluator.predictor(self.known)
+        scores = evaluator.combine(accuracy[None], cost[None], limits[:, None])  # (n, known)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :_KNOWN_STARTS]
-        starts: Tokens = np.take_along_axis(pool, best[:, :, None], axis=1)
+        starts: Tokens = self.known[best]
         return starts
 
     def _rank(self, pool: Tokens, limits: Array) -> tuple[Tokens, Array]:

@@ -92,8 +92,7 @@ def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
     )
     if memory is None:
         return Generator(costs, evaluator, policy, steps=0)
-    policy = policy.calibrated(costs, costs.range_ms, problem.seed)
-    return Generator(costs, evaluator, policy, steps=steps, known=memory.networks)
+    return Generator(costs, evaluator, policy.calibrated(costs, problem.seed), steps=steps, known=memory.networks)
 
 
 def _pnag(problem: Problem) -> Generator:

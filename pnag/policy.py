@@ -113,16 +113,11 @@ def train_policy(
     return network.policy(sharpen=settings.sharpen)
 
 
-def _span(anchors: Array, costs: CostModel) -> tuple[float, float]:
-    low, high = costs.range_ms
-    return (low, high) if len(anchors) == 1 else (max(low, float(anchors[0])), min(high, float(anchors[-1])))
-
-
 def _step_budgets(anchors: Array, costs: CostModel, settings: PolicySettings, rng: np.random.Generator) -> Array:
     """The anchors and, if asked, as many spread at random over their range."""
     if not settings.between or len(anchors) == 1:
         return anchors
-    low, high = _span(anchors, costs)
+    low, high = max(costs.range_ms[0], float(anchors[0])), min(costs.range_ms[1], float(anchors[-1]))
     cells = (np.arange(len(anchors)) + rng.random(len(anchors))) / len(anchors)
     return np.concatenate([anchors, low + (high - low) * cells])
 

@@ -7,7 +7,7 @@ drawn. `pnag.policy` trains the same arrays with torch; importing that takes lon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnag.budget import interpolation
+from pnag.cost import CostModel
 from pnag.space import SearchSpace, Tokens
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
 _CHUNK = 2048
-_AIMS = 96
-_DRAWN = 192
-_KEPT = 0.98
+_AIMS, _DRAWN = 96, 192  # budgets that a calibration looks at, and samples for each
+_KEPT = 0.98  # of the samples shall keep the budget
 _BESIDE = ("anchors_ms", "aims_ms", "levels_ms")
 
 
@@ -57,7 +57,8 @@ class Policy:
     """Sampling from the network. `anchors_ms` has shape (k,): the budgets whose vectors were learnt.
 
     A calibrated one is told, for a budget, the highest of `aims_ms` that is not above it and whose samples keep
-    it: all but a few of them cost `levels_ms` at most, which has the same shape (m,). See `calibrated`.
+    it: all but a few of them cost `levels_ms` at most, which has the same shape (m,). Where there is none, it is
+    told the one with the lowest level. See `calibrated`.
     """
 
     space: SearchSpace
@@ -79,16 +80,14 @@ class Policy:
 
     def sample(self, budgets_ms: Array, uniforms: Array) -> Tokens:
         """One architecture per budget, shape (n, length), from numbers uniform in [0, 1) of the same shape."""
-        parts = range(0, len(budgets_ms), _CHUNK)
-        drawn = [self._sample(budgets_ms[i : i + _CHUNK], uniforms[i : i + _CHUNK]) for i in parts]
+        parts, told_ms = range(0, len(budgets_ms), _CHUNK), self.aim(budgets_ms)
+        drawn = [self._sample(told_ms[i : i + _CHUNK], uniforms[i : i + _CHUNK]) for i in parts]
         return np.concatenate(drawn) if drawn else np.zeros((0, self.space.length), dtype=np.int8)
 
     def _sample(self, budgets_ms: Array, uniforms: Array) -> Tokens:
         space, weights, n = self.space, self.weights, len(budgets_ms)
         depths, per_unit = np.array(space.depths), space.tokens_per_unit
-        budget = (
-            interpolation(self.anchors_ms, self.aim(budgets_ms)).astype(np.float32) @ weights.vectors
-        ) @ weights.w_budget
+        budget = (interpolation(self.anchors_ms, budgets_ms).astype(np.float32) @ weights.vectors) @ weights.w_budget
         hidden = np.zeros((n, weights.w_hidden.shape[0]), dtype=np.float32)
         cell = np.zeros_like(hidden)
         out = np.zeros((n, space.length), dtype=np.int8)
@@ -117,15 +116,15 @@ class Policy:
         aims: Array = self.aims_ms[np.where(fits.any(axis=1), highest, self.levels_ms.argmin())]
         return aims
 
-    def calibrated(self, cost: Callable[[Tokens], Array], range_ms: tuple[float, float], seed: int = 0) -> Policy:
+    def calibrated(self, costs: CostModel, seed: int = 0) -> Policy:
         """The same network, told a little less than the budget where its samples would not keep it otherwise.
 
-        What its samples cost is measured by `cost` for `_AIMS` budgets evenly over the range.
+        What its samples cost is looked at for budgets evenly over the range of `costs`.
         """
-        aims = np.linspace(*range_ms, _AIMS)
+        aims = np.linspace(*costs.range_ms, _AIMS)
         uniforms = np.random.default_rng([seed, 5]).random((_AIMS * _DRAWN, self.space.length))
         drawn = replace(self, aims_ms=None, levels_ms=None).sample(np.repeat(aims, _DRAWN), uniforms)
-        levels = np.quantile(cost(drawn).reshape(_AIMS, _DRAWN), _KEPT, axis=1, method="higher")
+        levels = np.quantile(costs(drawn).reshape(_AIMS, _DRAWN), _KEPT, axis=1, method="higher")
         return replace(self, aims_ms=aims, levels_ms=levels)
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -133,7 +133,7 @@ def test_a_calibrated_generator_is_told_what_its_samples_keep():
 def test_calibration_makes_samples_keep_their_budgets():
     costs, policy = tiny_costs(), network(TINY, np.linspace(*tiny_costs().range_ms, 4)).policy()
     low, high = costs.range_ms
-    calibrated = policy.calibrated(costs, costs.range_ms)
+    calibrated = policy.calibrated(costs)
     again = Policy.from_arrays(TINY, calibrated.arrays())
     reachable = calibrated.levels_ms.min()
     for budget in np.linspace(reachable, high, 9):
