@@ -60,7 +60,7 @@ def main() -> None:
     table, run = folder / "cpu.parquet", folder / "run"
     size = "--resolution 32 --classes 10 --calibrate 30 --holdout 15 --max-minutes 2.2"
     run_command(f"pnag-profile --device cpu {size} --out {table}".split())
-    learn = "--data digits --epochs 12 --architectures 120"  # short of what there is, to be short
+    learn = "--data digits --epochs 10 --architectures 100"  # short of what there is, to be short
     trained = run_command(f"pnag-train --lut {table} {learn} --out {run}".split())
     budgets = budgets_within(*trained["range_ms"])
     exports = ["--export", str(folder / "digits.tflite"), "--export", str(folder / "digits.onnx")]

@@ -196,6 +196,7 @@ class _Training:
             return self._given
         n = self._first_architectures()
         tokens = sample_archive(self.space, n, self.costs, np.random.default_rng(self.request.seed))
+        _ = self._supernet  # before the clock of this stage starts: its training is a stage of its own
         with self.run.stage("archive") as record:
             archive = self._collect(tokens)
             record |= {"path": ARCHIVE, "sha256": sha256_of(path), "n": len(archive.tokens)}
