@@ -31,6 +31,7 @@ from pnag.collect import collect_archive
 from pnag.cost import CostModel
 from pnag.data import ImageData, TensorSplit, load_data
 from pnag.learning import propose, train_generator
+from pnag.predictor_fit import fit_posterior
 from pnag.sampling import macs_cost, sample_archive
 from pnag.space import SearchSpace, Tokens, load_space
 from pnag.supernet import Supernet
@@ -106,8 +107,11 @@ def parse() -> argparse.Namespace:
 def near_frontier(archive: AccuracyArchive, cost: CostModel, n: int) -> Tokens:
     """`n` architectures that a generator learnt from the archive proposes for budgets over the whole range."""
     seed = len(archive)
-    generator = train_generator(archive.space, cost, archive.tokens, archive.accuracy, seed=seed)
-    return propose(generator, archive.tokens, n, np.random.default_rng([seed, 7]))
+    posterior = fit_posterior(archive.space, archive.tokens, archive.accuracy, seed=seed)
+    generator = train_generator(
+        archive.space, cost, archive.tokens, archive.accuracy, seed=seed, learnt=posterior.predictor
+    )
+    return propose(generator, posterior, archive.tokens, n, np.random.default_rng([seed, 7]))
 
 
 def costs_of(table: LatencyTable) -> CostModel:

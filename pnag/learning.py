@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from pnag.evolution import Ask
 from pnag.generate import Generator
 from pnag.methods import Problem, find_method
 from pnag.policy import PolicySettings
-from pnag.refine import Refiner
+from pnag.predictor import AccuracyPredictor
+from pnag.predictor_fit import Posterior, fit_posterior
 from pnag.space import SearchSpace, Tokens
 
 Array = NDArray[np.float64]
@@ -24,7 +26,10 @@ Progress = Callable[[float], None]
 FIRST_EVALUATIONS = 1100
 ROUNDS = 3
 EVALUATIONS_PER_ROUND = 300
-_USED = 0.97  # of a budget: a network that costs less leaves some of it unused
+_BOLDNESS = 0.5  # of drawn accuracies, against the posterior's own spread
+_BUDGETS_A_DRAW = 10
+_OTHERS = 16
+_FIT_SHARE = 0.4  # of the time of a round
 
 
 def train_generator(
@@ -42,12 +47,14 @@ def train_generator(
     ask: Ask | None = None,
     searched_ms: Sequence[float] = (),
     settings: PolicySettings | None = None,
+    learnt: AccuracyPredictor | None = None,
 ) -> Generator:
     """Train on M architectures, tokens (M, length), with accuracies (M,) as fractions.
 
     `residuals` are the table's on unseen networks (measured / predicted - 1); they become the margin at the
     asked confidence. `progress` is called with the share done, between 0 and 1. `ask` measures accuracies of
-    further architectures, for methods that search; `searched_ms` are the budgets these search for. Raises
+    further architectures, for methods that search; `searched_ms` are the budgets these search for. `learnt` is the
+    predictor of these accuracies, where it is known already. Raises
     `PnagError` for an unknown method, `SpaceError` for a cost model of another space, `ArchiveError` for
     accuracies that cannot be learnt from.
     """
@@ -57,7 +64,7 @@ def train_generator(
     _check_archive(space, tokens, accuracy)
     report = progress or (lambda share: None)
     policy = settings or PolicySettings(k=k)
-    problem = Problem(cost_model, tokens, accuracy, seed, policy, report, ask, tuple(searched_ms))
+    problem = Problem(cost_model, tokens, accuracy, seed, policy, report, ask, tuple(searched_ms), learnt)
     generator = chosen.train(problem)
     report(1.0)
     return Generator(
@@ -97,41 +104,58 @@ def train_in_rounds(
         accuracy = ask(tokens)
     report = progress or (lambda share: None)
     for number in range(rounds + 1):
+        _check_archive(space, tokens, accuracy)
+        done = _Part(report, number / (rounds + 1), 1 / (rounds + 1))
+        posterior = fit_posterior(space, tokens, accuracy, seed=seed + number, report=_Part(done, 0, _FIT_SHARE))
         generator = train_generator(
-            space, cost_model, tokens, accuracy, seed=seed + number,
-            progress=lambda share, number=number: report((number + share) / (rounds + 1)),  # type: ignore[misc]
-            **options,
+            space, cost_model, tokens, accuracy, seed=seed + number, learnt=posterior.predictor,
+            progress=_Part(done, _FIT_SHARE, 1 - _FIT_SHARE), **options,
         )  # fmt: skip
         if number < rounds:
-            proposed = propose(generator, tokens, per_round, rng)
+            proposed = propose(generator, posterior, tokens, per_round, rng)
             tokens = np.concatenate([tokens, proposed])
             accuracy = np.concatenate([accuracy, ask(proposed)])
     return generator, tokens, accuracy
 
 
-def propose(generator: Generator, known: Tokens, n: int, rng: np.random.Generator) -> Tokens:
+def propose(generator: Generator, posterior: Posterior, known: Tokens, n: int, rng: np.random.Generator) -> Tokens:
     """`n` architectures near the frontier that are not known yet, shape (n, length), over the whole range.
 
-    Where the predictor sees nothing to gain and a budget is not used up, the best network that does use it is proposed:
-    no accuracy of a large network would be asked for otherwise, and the predictor could not learn that it errs there.
+    They are what the generator would answer if accuracies were as drawn from what is still open: where little is known,
+    draws differ, and other networks are asked about. A network that the best guess alone would never propose, for
+    instance a large one where it sees nothing to gain, so gets its chance to prove it wrong.
+
+    Source: Russo et al., A Tutorial on Thompson Sampling, 2018; draws nearer to the mean than the posterior's.
     """
     low, high = generator.range_ms
     budgets = low + (high - low) * (np.arange(n) + rng.random(n)) / n
+    draws = max(1, n // _BUDGETS_A_DRAW)
     seen = {row.tobytes() for row in known}
-    best = generator.generate_many(budgets.tolist(), confidence=0.5, seed=int(rng.integers(2**31)))
-    rows = generator.space.encode([candidate.architecture for candidate in best])
-    unused = generator.costs(rows) < _USED * budgets
-    refiner = Refiner(RuleEvaluator(generator.evaluator.predictor, "tunas"), generator.costs)
-    rows[unused] = refiner(rows[unused], budgets[unused])
     out: list[Tokens] = []
-    for budget, row in zip(budgets.tolist(), rows, strict=True):
-        drawn = generator.sample(budget, 16, seed=int(rng.integers(2**31)))
-        for candidate in (row, *drawn):
-            if candidate.tobytes() not in seen:
-                seen.add(candidate.tobytes())
-                out.append(candidate)
-                break
+    for first in range(draws):
+        asked = budgets[first::draws].tolist()
+        imagined = replace(generator, evaluator=RuleEvaluator(posterior.draw(rng, _BOLDNESS)))
+        best = imagined.generate_many(asked, confidence=0.5, seed=int(rng.integers(2**31)))
+        rows = generator.space.encode([candidate.architecture for candidate in best])
+        for budget, row in zip(asked, rows, strict=True):
+            others = generator.sample(budget, _OTHERS, seed=int(rng.integers(2**31)))
+            fresh = next((each for each in (row, *others) if each.tobytes() not in seen), None)
+            if fresh is not None:
+                seen.add(fresh.tobytes())
+                out.append(fresh)
     return np.array(out, dtype=np.int8).reshape(len(out), generator.space.length)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Reports the share done of a part of the work, which begins at `start` and is `share` of the whole."""
+
+    report: Progress
+    start: float
+    share: float
+
+    def __call__(self, done: float) -> None:
+        self.report(self.start + self.share * done)
 
 
 def _check_archive(space: SearchSpace, tokens: Tokens, accuracy: Array) -> None:

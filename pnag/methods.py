@@ -41,7 +41,8 @@ class Problem:
     """What a method is given: the cost model, M architectures with their accuracies, and settings.
 
     `searched_ms` are the budgets of methods that search one by one; five over the middle of the range unless
-    given. `report` takes the share of the work that is done.
+    given. `report` takes the share of the work that is done. `learnt` is what the archive teaches, where that is
+    known already.
     """
 
     costs: CostModel
@@ -52,10 +53,11 @@ class Problem:
     report: Report
     ask: Ask | None = None
     searched_ms: tuple[float, ...] = ()
+    learnt: AccuracyPredictor | None = None
 
     def predictor(self) -> AccuracyPredictor:
         """Learnt from the whole archive: the first part of the work."""
-        return fit_predictor(
+        return self.learnt or fit_predictor(
             self.costs.space, self.tokens, self.accuracy, seed=self.seed,
             report=lambda share: self.report(_PREDICTOR_SHARE * share),
         )  # fmt: skip

@@ -1,16 +1,14 @@
 """Learn the accuracy predictor: Bayesian linear regression on main effects and pairs, strengths from the evidence.
 
-A layer is described by nine numbers: whether it is present, two contrasts each of its expand ratio and its
-kernel (linear and quadratic in the order of the choices), and their four products; all are 0 for an absent
-layer. Features are these numbers (main effects) and products of two layers' numbers (pairs), within a unit
-in full, across units with the plain contrasts only. Every group of features has a prior variance of its
-own, and all of them and the noise are found by maximising the marginal likelihood, so that an archive of a
-few hundred accuracies leaves the pairs small and one of many thousands brings them out.
+Every group of features (`pnag.features`) has a prior variance of its own, and all of them and the noise are found by
+maximising the marginal likelihood (`pnag.evidence`), so that an archive of a few hundred accuracies leaves the pairs
+small and one of many thousands brings them out.
 
-The accuracies themselves are learnt so first. Then, for ceilings a little above the best of them, their merits
+The accuracies themselves are learnt so first. Then, for ceilings ever nearer above the best of them, their merits
 are: by a step of Fisher scoring each, from the last predictions p, on the working response
 m(p) + (A - p) / (c - p), weighted by c - p since that is what the noise of an accuracy is divided by. The ceiling
-stays that predicts held-out accuracies best, if it does so better than none.
+stays that predicts held-out accuracies best, if it does so better than none, and further steps settle the merits.
+Where there are many accuracies, all this is done with some of them, and one more step takes all.
 
 Sources: Rasmussen and Williams, Gaussian Processes for Machine Learning, sections 2.1 and 5.4; McCullagh and
 Nelder, Generalized Linear Models, section 2.5.
@@ -27,102 +25,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnag.errors import ArchiveError
-from pnag.predictor import AccuracyPredictor, LayerCodes
+from pnag.evidence import Evidence, Strengths
+from pnag.features import FeatureMap
+from pnag.predictor import AccuracyPredictor
 from pnag.space import SearchSpace, Tokens
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 Index = NDArray[np.int64]
+Factor = tuple[NDArray[Any], bool]
 Report = Callable[[float], None]
 
 _FEWEST = 8
-_HEADROOMS = (0.2, 0.5)  # of ceilings over the best accuracy, relative to the range of the accuracies
+_HEADROOMS = (0.5, 0.2, 0.1, 0.05)  # of ceilings over the best accuracy, relative to the range of the accuracies
+_SETTLING_STEPS = 2
 _EVIDENCE_ROWS = 900
-_CAUTIOUS_STEPS = 15
-_WARM_STEPS = 5
-_EVIDENCE_STEPS = 30
-_DUAL_ROWS = 5000
+_DUAL_ROWS = 4000
 _LOO_ROWS = 2000
-
-
-@dataclass(frozen=True)
-class FeatureMap:
-    """The features of a space: columns of numbers per layer, and which pairs of columns are multiplied.
-
-    Groups are numbered main effects first; `main_groups` has shape (columns,), `left`, `right` and
-    `pair_groups` have shape (pairs,).
-    """
-
-    space: SearchSpace
-
-    @cached_property
-    def layer_numbers(self) -> tuple[Array, list[int]]:
-        """What each code of a layer is described by, (codes, numbers), and the kind of each number.
-
-        Kinds: 0 presence, 1 expand ratio, 2 kernel, 3 their product.
-        """
-        expand, kernel = _contrasts(len(self.space.expands)), _contrasts(len(self.space.kernels))
-        columns, kinds = [np.ones((len(expand), len(kernel)))], [0]
-        for e in expand.T:
-            columns.append(np.repeat(e[:, None], len(kernel), axis=1))
-            kinds.append(1)
-        for k in kernel.T:
-            columns.append(np.repeat(k[None, :], len(expand), axis=0))
-            kinds.append(2)
-        for e in expand.T:
-            for k in kernel.T:
-                columns.append(np.outer(e, k))
-                kinds.append(3)
-        numbers = np.stack([column.reshape(-1) for column in columns], axis=1)
-        return np.concatenate([np.zeros((1, len(kinds))), numbers]), kinds
-
-    @cached_property
-    def _pairs(self) -> tuple[Index, Index, Index]:
-        """Left column, right column and group of each pair of layers' numbers."""
-        _, kinds = self.layer_numbers
-        layers, per_layer = LayerCodes(self.space).layers, len(kinds)
-        layer, kind = np.repeat(np.arange(layers), per_layer), np.tile(kinds, layers)
-        left, right = np.nonzero(layer[:, None] < layer[None, :])
-        unit = layer // self.space.layers
-        within = unit[left] == unit[right]
-        low, high = np.minimum(kind[left], kind[right]), np.maximum(kind[left], kind[right])
-        keep = within | (high < 3)
-        group = low * 4 + high + np.where(within, 0, 16)
-        _, group = np.unique(group[keep], return_inverse=True)
-        return left[keep], right[keep], group + 4
-
-    @cached_property
-    def groups(self) -> Index:
-        """Group of every feature, main effects and then pairs."""
-        _, kinds = self.layer_numbers
-        return np.concatenate([np.tile(kinds, LayerCodes(self.space).layers), self._pairs[2]])
-
-    def columns(self, tokens: Tokens) -> Matrix:
-        """The layers' numbers, shape (n, columns)."""
-        numbers, _ = self.layer_numbers
-        codes = LayerCodes(self.space).of(tokens)
-        return numbers[codes].reshape(len(codes), -1).astype(np.float32)
-
-    def __call__(self, tokens: Tokens) -> Matrix:
-        """All features, shape (n, features)."""
-        columns = self.columns(tokens)
-        left, right, _ = self._pairs
-        out = np.empty((len(columns), columns.shape[1] + len(left)), dtype=np.float32)
-        out[:, : columns.shape[1]] = columns
-        np.multiply(columns[:, left], columns[:, right], out=out[:, columns.shape[1] :])
-        return out
-
-    def quadratic_form(self, weights: Array) -> tuple[Array, Array]:
-        """Weights of features as weights of codes: main (layers · codes,) and pairs, symmetric."""
-        numbers, kinds = self.layer_numbers
-        layers = LayerCodes(self.space).layers
-        size = layers * len(kinds)
-        left, right, _ = self._pairs
-        pairs = np.zeros((size, size))
-        pairs[left, right] = weights[size:]
-        expand = np.kron(np.eye(layers), numbers)  # (layers · codes, layers · numbers)
-        full = expand @ (pairs + pairs.T) @ expand.T
-        return expand @ weights[:size], full
 
 
 def fit_predictor(
@@ -133,144 +52,204 @@ def fit_predictor(
     The error is exact leave-one-out error. `report` is called with the share done, between 0 and 1. Raises
     `ArchiveError` for fewer than eight architectures.
     """
+    return fit_posterior(space, tokens, accuracy, seed=seed, report=report).predictor
+
+
+def fit_posterior(
+    space: SearchSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0, report: Report | None = None
+) -> Posterior:
+    """The same, with what is left open by these accuracies."""
     if len(tokens) < _FEWEST:
         raise ArchiveError(f"{len(tokens)} accuracies are too few to learn from; give {_FEWEST} or more")
-    features = FeatureMap(space)
-    x, rng = features(tokens), np.random.default_rng(seed)
-    learner = _Learner(features, x, np.sort(rng.permutation(len(x))[:_EVIDENCE_ROWS]))
-    plain = learner.learn(accuracy, np.ones(len(x)))
-    fits = [plain.predictor(space, accuracy, np.inf)]
+    order = np.random.default_rng(seed).permutation(len(tokens))
+    some = np.sort(order[:_DUAL_ROWS])
+    rows = np.searchsorted(some, np.sort(order[:_EVIDENCE_ROWS]))
     low, high = float(accuracy.min()), float(accuracy.max())
+    learner = _Learner(FeatureMap(space), tokens[some], accuracy[some], (low, high))
+    steps = _Steps(learner, Evidence.of(learner.features, learner.x[rows]), rows, report or (lambda share: None))
+    best = last = steps.take(None, np.inf)
     for headroom in _HEADROOMS if high > low else ():
-        if report is not None:
-            report(len(fits) / (len(_HEADROOMS) + 1))
-        ceiling, at = high + headroom * (high - low), np.clip(fits[-1](tokens), low, high)
-        missing = ceiling - at
-        scored = learner.learn((accuracy - at) / missing - np.log(missing), missing)
-        fits.append(scored.predictor(space, accuracy, ceiling))
+        last = steps.take(last.predictor, high + headroom * (high - low))
+        if last.predictor.error > best.predictor.error:
+            break
+        best = last
+    for _ in range(_SETTLING_STEPS if np.isfinite(best.predictor.ceiling) else 0):
+        settled = steps.take(best.predictor, best.predictor.ceiling)
+        if settled.predictor.error > best.predictor.error:
+            break
+        best = settled
+    if len(some) < len(tokens):
+        every = _Learner(learner.features, tokens, accuracy, (low, high))
+        target = every.target(best.predictor, best.predictor.ceiling)
+        best = replace(best, predictor=every.learn(target, best.strengths))
     if report is not None:
         report(1.0)
-    return min(fits, key=lambda fit: fit.error)
+    return best
 
 
 @dataclass(frozen=True)
-class _Fit:
-    """Weights of codes and offset; merits of the first rows as the others predict them; noise of an accuracy."""
+class _Target:
+    """What weights are learnt for: targets y (n,), how much each counts over the noise, and the merits' ceiling."""
 
-    main: Array
-    pairs: Array
-    offset: float
-    left_out: Array
-    noise: float
+    y: Array
+    weight: Array
+    ceiling: float
 
-    def predictor(self, space: SearchSpace, accuracy: Array, ceiling: float) -> AccuracyPredictor:
-        """The predictor with its errors, for measured accuracies (n,)."""
-        found = AccuracyPredictor(
-            space,
-            self.offset,
-            self.main.astype(np.float32),
-            self.pairs.astype(np.float32),
-            error=0.0,
-            rank_correlation=0.0,
-            noise=self.noise,
-            ceiling=ceiling,
-        )
-        predicted, judged = found.accuracy(self.left_out), accuracy[: len(self.left_out)]
+    @cached_property
+    def mean(self) -> float:
+        """Weighted mean of y."""
+        return float(np.average(self.y, weights=self.weight**2))
+
+    @cached_property
+    def scale(self) -> float:
+        """Deviation of y, 1 where it has none."""
+        return float(self.y.std()) or 1.0
+
+    @property
+    def standard(self) -> Array:
+        """y less its mean, over its deviation."""
+        return (self.y - self.mean) / self.scale
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A predictor, and what the accuracies that it was learnt from leave open."""
+
+    predictor: AccuracyPredictor
+    learner: _Learner
+    target: _Target
+    strengths: Strengths
+
+    def draw(self, rng: np.random.Generator, boldness: float = 1.0) -> AccuracyPredictor:
+        """A predictor drawn from what is likely; `boldness` multiplies how far it is off the mean.
+
+        Where more accuracies were learnt from than are laid out in full, the distance is that of the part which was.
+        Source: Wilson et al., Efficiently Sampling Functions from Gaussian Process Posteriors, 2020, eq. 8 (Matheron).
+        """
+        from scipy.linalg import cho_solve
+
+        x, factor, prior = self._laid_out
+        weights, offset = np.sqrt(prior) * rng.standard_normal(len(prior)), float(rng.standard_normal())
+        noise = np.sqrt(self.strengths.noise) * rng.standard_normal(len(x))
+        said = x @ weights.astype(np.float32) + self.target.weight * offset + noise
+        known = cho_solve(factor, said, check_finite=False)
+        weights -= prior * (x.T @ known.astype(np.float32))
+        offset -= float(known @ self.target.weight)
+        by = boldness * self.target.scale
+        main, pairs = self.learner.features.quadratic_form(by * weights)
+        mean = self.predictor
         return replace(
-            found,
-            error=float(np.sqrt(np.mean((predicted - judged) ** 2))),
-            rank_correlation=rank_correlation(predicted, judged),
+            mean,
+            bias=mean.bias + by * offset,
+            main=mean.main + main.astype(np.float32),
+            pairs=mean.pairs + pairs.astype(np.float32),
         )
+
+    @cached_property
+    def _laid_out(self) -> tuple[Matrix, Factor, Array]:
+        """Features (n, features) times the targets' weights, the factor of their covariance, variances of features."""
+        x, prior = self.learner.weighted(self.target), self.strengths.variances[self.learner.features.groups]
+        return x, _factor_covariance(x, self.target.weight, prior, self.strengths.noise), prior
 
 
 @dataclass
+class _Steps:
+    """Steps of learning one after another: the search for strengths goes on where the last one ended."""
+
+    learner: _Learner
+    evidence: Evidence
+    rows: Index
+    report: Report
+    strengths: Strengths | None = None
+    taken: int = 0
+
+    def take(self, last: AccuracyPredictor | None, ceiling: float) -> Posterior:
+        """What is learnt with that ceiling, starting from what the last predictor says."""
+        target, rows = self.learner.target(last, ceiling), self.rows
+        self.strengths = self.evidence.maximise(target.standard[rows], target.weight[rows] ** -2.0, self.strengths)
+        predictor = self.learner.learn(target, self.strengths)
+        self.taken += 1
+        self.report(min(1.0, self.taken / (1 + len(_HEADROOMS) + _SETTLING_STEPS)))
+        return Posterior(predictor, self.learner, target, self.strengths)
+
+
+@dataclass(frozen=True)
 class _Learner:
-    """Learns linear weights of the same features `x` again and again; the strengths' search goes on where it was."""
+    """Learns linear weights of the same architectures for targets that change.
+
+    `between` are the lowest and the highest accuracy, which predictions are held to.
+    """
 
     features: FeatureMap
-    x: Matrix
-    rows: Index
-    strengths: Array | None = None
+    tokens: Tokens
+    accuracy: Array
+    between: tuple[float, float]
 
-    def learn(self, y: Array, weight: Array) -> _Fit:
-        """Weights for targets y (n,), each counting as `weight` (n,), relative to each other, over the noise."""
-        unit = float(weight.mean())
-        weight = weight / unit
-        mean, scale = float(np.average(y, weights=weight**2)), float(y.std()) or 1.0
-        target = weight * (y - mean) / scale
-        x = self.x if np.ptp(weight) == 0 else self.x * weight[:, None].astype(np.float32)
-        rows, groups = self.rows, self.features.groups
-        variances, noise, self.strengths = _maximise_evidence(
-            x[rows], target[rows], weight[rows], groups, self.strengths
-        )
+    @cached_property
+    def x(self) -> Matrix:
+        """All features, (n, features)."""
+        return self.features(self.tokens)
+
+    def weighted(self, target: _Target) -> Matrix:
+        """All features, each row times its target's weight."""
+        return self.x if np.ptp(target.weight) == 0 else self.x * target.weight[:, None].astype(np.float32)
+
+    def target(self, last: AccuracyPredictor | None, ceiling: float) -> _Target:
+        """What is learnt next: the accuracies, or merits near those that the last predictor gives."""
+        if last is None:
+            return _Target(self.accuracy, np.ones(len(self.accuracy)), ceiling)
+        at = np.clip(last(self.tokens), *self.between)
+        missing = ceiling - at
+        return _Target((self.accuracy - at) / missing - np.log(missing), missing / missing.mean(), ceiling)
+
+    def learn(self, target: _Target, strengths: Strengths) -> AccuracyPredictor:
+        """The predictor for a target, and its errors."""
+        y, weight, ceiling, scale = target.y, target.weight, target.ceiling, target.scale
+        x = self.weighted(target)
         solve = _solve_dual if len(x) <= _DUAL_ROWS else _solve_primal
-        weights, offset, residual = solve(x, target, weight, variances[groups], noise)
+        prior = strengths.variances[self.features.groups]
+        weights, offset, residual = solve(x, weight * target.standard, weight, prior, strengths.noise)
         main, pairs = self.features.quadratic_form(weights)
         judged = slice(0, len(residual))
-        left_out = y[judged] - scale * residual / weight[judged]
-        noise_std = scale * unit * float(np.sqrt(noise))
-        return _Fit(scale * main, scale * pairs, mean + scale * offset, left_out, noise_std)
+        missing = 1.0 if np.isinf(ceiling) else float((ceiling - self.accuracy).mean())
+        found = AccuracyPredictor(
+            self.features.space,
+            target.mean + scale * offset,
+            (scale * main).astype(np.float32),
+            (scale * pairs).astype(np.float32),
+            error=0.0,
+            rank_correlation=0.0,
+            noise=missing * scale * float(np.sqrt(strengths.noise)),
+            ceiling=ceiling,
+        )
+        predicted = found.accuracy(y[judged] - scale * residual / weight[judged])
+        return replace(
+            found,
+            error=float(np.sqrt(np.mean((predicted - self.accuracy[judged]) ** 2))),
+            rank_correlation=rank_correlation(predicted, self.accuracy[judged]),
+        )
 
 
-def _maximise_evidence(
-    x: Matrix, y: Array, ones: Array, groups: Index, start: Array | None = None
-) -> tuple[Array, float, Array]:
-    """Prior variance of each group and variance of the noise, for features x, standardised y and the offset's column.
-
-    The first steps are those of the minorise-maximise algorithm, which cannot overshoot; a quasi-Newton method
-    goes on from there. The last of the three is where the search ended, as a `start` for one of similar data.
-
-    Source: Zhou et al., MM Algorithms for Variance Components Models, 2019, update 6.
-    """
-    from scipy.linalg import cho_factor, cho_solve
-    from scipy.optimize import minimize
-
-    count = int(groups.max()) + 1
-    sizes = np.array([max(1.0, float(np.square(x[:, groups == g]).sum()) / len(x)) for g in range(count)])
-    by_group = [x[:, groups == g].astype(np.float64) for g in range(count)]
-    kernels = np.stack([part @ part.T / size for part, size in zip(by_group, sizes, strict=True)])
-    offset = np.outer(ones, ones)  # under a wide prior
-
-    def parts(theta: Array) -> tuple[float, Array, Array]:
-        """Negative logarithm of the evidence; per component, what the data and what the prior ask of it."""
-        covariance = np.tensordot(np.exp(theta[:-1]), kernels, 1) + offset
-        covariance[np.diag_indices_from(covariance)] += np.exp(theta[-1])
-        factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
-        inverse = cho_solve(factor, np.eye(len(y)), overwrite_b=True, check_finite=False)
-        alpha = inverse @ y
-        value = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor[0])).sum())
-        asked = np.array([*(alpha @ kernel @ alpha for kernel in kernels), alpha @ alpha])
-        allowed = np.array([*(np.vdot(inverse, kernel) for kernel in kernels), np.trace(inverse)])
-        return value, asked, allowed
-
-    def negative_evidence(theta: Array) -> tuple[float, Array]:
-        value, asked, allowed = parts(theta)
-        return value, 0.5 * (allowed - asked) * np.exp(theta)
-
-    theta = np.log(np.array([*([0.2] * 4), *([0.02] * (count - 4)), 0.1])) if start is None else start
-    lowest, highest = np.array([-14.0] * count + [-9.0]), np.array([4.0] * count + [1.0])
-    for _ in range(_CAUTIOUS_STEPS if start is None else _WARM_STEPS):
-        _, asked, allowed = parts(theta)
-        ratio = np.divide(asked, allowed, out=np.ones_like(asked), where=allowed > 0)  # 0 / 0: a group of no features
-        theta = np.clip(theta + 0.5 * np.log(ratio), lowest, highest)
-    found = minimize(
-        negative_evidence, theta, jac=True, bounds=list(zip(lowest, highest, strict=True)), method="L-BFGS-B",
-        options={"maxiter": _EVIDENCE_STEPS if start is None else _WARM_STEPS},
-    )  # fmt: skip
-    return np.exp(found.x[:-1]) / sizes, float(np.exp(found.x[-1])), found.x
-
-
-def _solve_dual(x: Matrix, y: Array, ones: Array, prior: Array, noise: float) -> tuple[Array, float, Array]:
-    """Weights, offset (whose column is `ones`) and leave-one-out residuals, through the (n, n) covariance."""
-    from scipy.linalg import cho_factor, cho_solve
+def _factor_covariance(x: Matrix, ones: Array, prior: Array, noise: float) -> Factor:
+    """Cholesky factor of the rows' (n, n) covariance, offset (whose column is `ones`) and noise included."""
+    from scipy.linalg import cho_factor
 
     scaled = x * np.sqrt(prior).astype(np.float32)
     covariance = (scaled @ scaled.T).astype(np.float64) + np.outer(ones, ones)
     covariance[np.diag_indices_from(covariance)] += noise
-    factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
-    inverse = cho_solve(factor, np.eye(len(y)), overwrite_b=True, check_finite=False)
-    alpha = inverse @ y
+    factor: Factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
+    return factor
+
+
+def _solve_dual(x: Matrix, y: Array, ones: Array, prior: Array, noise: float) -> tuple[Array, float, Array]:
+    """Weights, offset (whose column is `ones`) and leave-one-out residuals, through the (n, n) covariance."""
+    from scipy.linalg import cho_solve
+    from scipy.linalg.lapack import dpotri
+
+    factor = _factor_covariance(x, ones, prior, noise)
+    alpha = cho_solve(factor, y, check_finite=False)
     weights = prior * (x.T @ alpha.astype(np.float32))
+    inverse, _ = dpotri(factor[0], lower=1, overwrite_c=1)
     return weights, float(alpha @ ones), alpha / np.diag(inverse)
 
 
@@ -295,13 +274,13 @@ def _solve_primal(x: Matrix, y: Array, ones: Array, prior: Array, noise: float) 
     return solution[:-1].astype(np.float64) * scale, float(solution[-1] / np.sqrt(noise)), residual
 
 
-def _factor_precision(design: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+def _factor_precision(design: NDArray[Any]) -> Factor:
     """Cholesky factor of the design's products under a unit prior, in the design's precision."""
     from scipy.linalg import cho_factor
 
     precision = design.T @ design
     precision[np.diag_indices_from(precision)] += 1.0
-    factor: tuple[NDArray[Any], bool] = cho_factor(precision, lower=True, overwrite_a=True, check_finite=False)
+    factor: Factor = cho_factor(precision, lower=True, overwrite_a=True, check_finite=False)
     return factor
 
 
@@ -313,10 +292,3 @@ def rank_correlation(a: Array, b: Array) -> float:
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan")
     return float(np.corrcoef(x, y)[0, 1])
-
-
-def _contrasts(choices: int) -> Array:
-    """Orthogonal contrasts of ordered choices, unit variance: linear and quadratic, as far as there are any."""
-    powers = np.vander(np.linspace(-1, 1, choices), min(choices, 3), increasing=True)
-    contrasts: Array = np.linalg.qr(powers)[0][:, 1:] * np.sqrt(choices)
-    return contrasts

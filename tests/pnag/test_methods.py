@@ -7,6 +7,7 @@ from pnag.generate import Generator
 from pnag.learning import propose, train_generator, train_in_rounds
 from pnag.methods import METHODS
 from pnag.policy import PolicySettings
+from pnag.predictor_fit import fit_posterior
 from pnag.space import load_space
 from tests.pnag.learning_cases import TINY, archive, full_costs, tiny_costs, truth
 
@@ -111,8 +112,10 @@ def test_rounds_ask_near_the_frontier_and_keep_what_was_asked():
 def test_proposals_are_new():
     costs = tiny_costs()
     tokens, accuracy = archive(costs, 40)
-    generator = train_generator(TINY, costs, tokens, accuracy, settings=QUICK)
-    proposed = propose(generator, tokens, 30, np.random.default_rng(0))
+    posterior = fit_posterior(TINY, tokens, accuracy)
+    generator = train_generator(TINY, costs, tokens, accuracy, settings=QUICK, learnt=posterior.predictor)
+    assert generator.evaluator.predictor is posterior.predictor
+    proposed = propose(generator, posterior, tokens, 30, np.random.default_rng(0))
     known = {row.tobytes() for row in tokens}
     assert not any(row.tobytes() in known for row in proposed)
     assert len(np.unique(proposed, axis=0)) == len(proposed) > 5

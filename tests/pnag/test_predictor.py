@@ -5,8 +5,9 @@ import pytest
 
 from pnag.errors import ArchiveError
 from pnag.evaluator import RuleEvaluator
+from pnag.features import FeatureMap
 from pnag.predictor import AccuracyPredictor, LayerCodes
-from pnag.predictor_fit import FeatureMap, _solve_dual, _solve_primal, fit_predictor, rank_correlation
+from pnag.predictor_fit import _solve_dual, _solve_primal, fit_posterior, fit_predictor, rank_correlation
 from pnag.refine import Refiner, cheapest_tokens
 from pnag.space import load_space
 from tests.pnag.learning_cases import TINY, all_tokens, archive, full_costs, tiny_costs, truth
@@ -158,3 +159,39 @@ def test_single_precision_that_is_too_coarse_is_followed_by_double():
     leverage = np.einsum("nf,fn->n", exact, np.linalg.solve(precision, exact.T))
     np.testing.assert_allclose(x @ weights + offset, fitted, atol=1e-4)
     np.testing.assert_allclose(residual, (y - fitted) / (1 - leverage), atol=1e-4)
+
+
+def test_draws_scatter_around_the_predictor_as_the_accuracies_leave_it_open():
+    """Against the posterior of the weights in closed form, on few enough features to write it out."""
+    tokens, accuracy = archive(tiny_costs(), 60)
+    posterior = fit_posterior(TINY, tokens, accuracy)
+    asked, rng = all_tokens()[::37], np.random.default_rng(0)
+    drawn = np.stack([posterior.draw(rng).merit(asked) for _ in range(1500)])
+    target, strengths, features = posterior.target, posterior.strengths, posterior.learner.features
+    x, new = (
+        np.concatenate([features(rows).astype(float), np.ones((len(rows), 1))], axis=1) for rows in (tokens, asked)
+    )
+    prior = np.append(strengths.variances[features.groups], 1.0)
+    weighted = x * target.weight[:, None]
+    precision = weighted.T @ weighted / strengths.noise + np.diag(1 / prior)
+    expected = target.scale * np.sqrt(np.einsum("nf,fn->n", new, np.linalg.solve(precision, new.T)))
+    np.testing.assert_allclose(drawn.std(axis=0), expected, rtol=0.1)
+    error = np.abs(drawn.mean(axis=0) - posterior.predictor.merit(asked)) / expected
+    assert error.max() < 5 / np.sqrt(len(drawn))
+    timid = np.stack([posterior.draw(rng, 0.25).merit(asked) for _ in range(400)])
+    np.testing.assert_allclose(timid.std(axis=0), expected / 4, rtol=0.2)
+
+
+def test_many_accuracies_are_learnt_from_in_the_end_though_some_decide_the_ceiling(monkeypatch):
+    tokens, accuracy = archive(full_costs(), 400)
+    everything = fit_predictor(SPACE, tokens, accuracy)
+    monkeypatch.setattr("pnag.predictor_fit._DUAL_ROWS", 300)
+    posterior = fit_posterior(SPACE, tokens, accuracy)
+    assert len(posterior.learner.tokens) == 300
+    unseen, _ = archive(full_costs(), 500, seed=7)
+    known = truth(full_costs()).accuracy(unseen)
+    some = posterior.learner.learn(posterior.target, posterior.strengths)
+    error = {name: np.std(p(unseen) - known) for name, p in {"all": posterior.predictor, "some": some}.items()}
+    assert error["all"] < error["some"]
+    assert error["all"] == pytest.approx(np.std(everything(unseen) - known), rel=0.25)
+    assert posterior.draw(np.random.default_rng(0)).ceiling == posterior.predictor.ceiling
