@@ -1,11 +1,13 @@
-"""A real accuracy archive: trains a supernet on small images, evaluates architectures over the whole cost range, and
+r"""A real accuracy archive: trains a supernet on small images, evaluates architectures over the whole cost range, and
 in rounds those that a generator proposes near the frontier.
 
-    OMP_WAIT_POLICY=passive nice -n 19 python -m benchmarks.supernet_cifar10 --data parquet:DIR --minutes 60
+    OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 nice -n 19 torchrun --nproc-per-node 2 -m benchmarks.supernet_cifar10 \
+        --data parquet:DIR --minutes 60 --threads 1
 
-Under torchrun several processes share the work; evaluating goes fastest with one for each core. May be
-stopped, killed and started again at any time: it goes on where it was. `--minutes` are minutes of all
-`--threads` cores, in CPU time, so that waiting and being stopped do not count. Leaves under `--out`:
+Under torchrun several processes share the work, and it goes fastest with one for each core: two took half of the time
+of two threads in one. May be stopped, killed and started again at any time: it goes on where it was. `--minutes` are
+minutes of all `--threads` cores of a process, in CPU time, so that waiting and being stopped do not count. Leaves
+under `--out`:
 
     curve.jsonl, supernet.safetensors     the training
     archive.parquet                       architecture, accuracy (held-out validation images), test_accuracy
