@@ -40,7 +40,7 @@ class Strengths:
 
 
 class Evidence:
-    """The groups' covariances of some rows, for targets that change.
+    """The groups' covariances of some rows, for targets that change. The first four groups are main effects.
 
     `x` has shape (n, features), `groups` (features,); `kinds` (groups,) says which groups are of one kind, -1 of none.
     """

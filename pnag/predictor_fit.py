@@ -63,7 +63,7 @@ def fit_posterior(
         raise ArchiveError(f"{len(tokens)} accuracies are too few to learn from; give {_FEWEST} or more")
     order = np.random.default_rng(seed).permutation(len(tokens))
     some = np.sort(order[:_DUAL_ROWS])
-    rows = np.searchsorted(some, np.sort(order[:_EVIDENCE_ROWS]))
+    rows = np.searchsorted(some, np.sort(order[: len(some)][:_EVIDENCE_ROWS]))
     low, high = float(accuracy.min()), float(accuracy.max())
     learner = _Learner(FeatureMap(space), tokens[some], accuracy[some], (low, high))
     steps = _Steps(learner, Evidence.of(learner.features, learner.x[rows]), rows, report or (lambda share: None))
@@ -124,7 +124,7 @@ class Posterior:
         """A predictor drawn from what is likely; `boldness` multiplies how far it is off the mean.
 
         Where more accuracies were learnt from than are laid out in full, the distance is that of the part which was.
-        Source: Wilson et al., Efficiently Sampling Functions from Gaussian Process Posteriors, 2020, eq. 8 (Matheron).
+        Source: Wilson et al., Efficiently Sampling Functions from Gaussian Process Posteriors, 2020: Matheron's rule.
         """
         from scipy.linalg import cho_solve
 
@@ -196,7 +196,7 @@ class _Learner:
 
     def target(self, last: AccuracyPredictor | None, ceiling: float) -> _Target:
         """What is learnt next: the accuracies, or merits near those that the last predictor gives."""
-        if last is None:
+        if last is None or np.isinf(ceiling):
             return _Target(self.accuracy, np.ones(len(self.accuracy)), ceiling)
         at = np.clip(last(self.tokens), *self.between)
         missing = ceiling - at

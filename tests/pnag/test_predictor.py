@@ -195,3 +195,13 @@ def test_many_accuracies_are_learnt_from_in_the_end_though_some_decide_the_ceili
     assert error["all"] < error["some"]
     assert error["all"] == pytest.approx(np.std(everything(unseen) - known), rel=0.25)
     assert posterior.draw(np.random.default_rng(0)).ceiling == posterior.predictor.ceiling
+
+
+def test_many_accuracies_that_do_not_level_off_are_learnt_without_a_ceiling(monkeypatch):
+    monkeypatch.setattr("pnag.predictor_fit._DUAL_ROWS", 100)
+    tokens = SPACE.sample(160, np.random.default_rng(3))
+    depth = tokens[:, :: SPACE.tokens_per_unit].sum(axis=1)
+    accuracy = 0.5 + np.expm1(0.2 * depth) / 40  # steeper and steeper
+    learnt = fit_predictor(SPACE, tokens, accuracy)
+    assert np.isinf(learnt.ceiling)
+    assert learnt.rank_correlation > 0.95
