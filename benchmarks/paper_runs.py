@@ -98,6 +98,12 @@ class Setting:
         """The archive of measured accuracies."""
         return AccuracyArchive.load(self.archive, self.space)
 
+    @property
+    def at_random(self) -> int:
+        """How many of the archive's networks, its first, were drawn at random: what came after a generator proposed."""
+        counts = self.measured.source.get("recipe", {}).get("architectures", {})
+        return int(counts.get("over the range", len(self.measured)))
+
     @cached_property
     def truth(self) -> AccuracyPredictor:
         """The surrogate that everything is judged by."""
@@ -161,9 +167,11 @@ def _trained(setting: Setting, cell: Cell, rng: np.random.Generator) -> Generato
     if cell.method == SAME:
         measured = setting.measured
         return train_generator(space, costs, measured.tokens, measured.accuracy, seed=cell.seed, settings=settings)
-    chosen = rng.permutation(len(setting.measured))
+    chosen = rng.permutation(setting.at_random)
     if len(chosen) < setting.evaluations:
-        raise SystemExit(f"the archive has {len(chosen)} architectures, fewer than --evaluations {setting.evaluations}")
+        raise SystemExit(
+            f"the archive has {len(chosen)} architectures at random, fewer than --evaluations {setting.evaluations}"
+        )
     if cell.method == ROUNDS:
         first = round(_FIRST_SHARE * setting.evaluations)
         tokens = setting.measured.tokens[chosen[:first]]
