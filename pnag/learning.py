@@ -54,9 +54,8 @@ def train_generator(
     `residuals` are the table's on unseen networks (measured / predicted - 1); they become the margin at the
     asked confidence. `progress` is called with the share done, between 0 and 1. `ask` measures accuracies of
     further architectures, for methods that search; `searched_ms` are the budgets these search for. `learnt` is the
-    predictor of these accuracies, where it is known already. Raises
-    `PnagError` for an unknown method, `SpaceError` for a cost model of another space, `ArchiveError` for
-    accuracies that cannot be learnt from.
+    predictor of these accuracies, where it is known already. Raises `PnagError` for an unknown method, `SpaceError`
+    for a cost model of another space, `ArchiveError` for accuracies that cannot be learnt from.
     """
     space.require_same_family(cost_model.space, "the cost model")
     chosen = find_method(method)
