@@ -32,8 +32,7 @@ from pnag.archive import AccuracyArchive
 from pnag.collect import collect_archive
 from pnag.cost import CostModel
 from pnag.data import ImageData, TensorSplit, load_data
-from pnag.learning import propose, train_generator
-from pnag.predictor_fit import fit_posterior
+from pnag.learning import propose, train_to_propose
 from pnag.sampling import macs_cost, sample_archive
 from pnag.space import SearchSpace, Tokens, load_space
 from pnag.supernet import Supernet
@@ -109,10 +108,7 @@ def parse() -> argparse.Namespace:
 def near_frontier(archive: AccuracyArchive, cost: CostModel, n: int) -> Tokens:
     """`n` architectures that a generator learnt from the archive proposes for budgets over the whole range."""
     seed = len(archive)
-    posterior = fit_posterior(archive.space, archive.tokens, archive.accuracy, seed=seed)
-    generator = train_generator(
-        archive.space, cost, archive.tokens, archive.accuracy, seed=seed, learnt=posterior.predictor
-    )
+    generator, posterior = train_to_propose(archive.space, cost, archive.tokens, archive.accuracy, seed=seed)
     return propose(generator, posterior, archive.tokens, n, np.random.default_rng([seed, 7]))
 
 

@@ -26,8 +26,7 @@ Index = NDArray[np.int64]
 class FeatureMap:
     """The features of a space: columns of numbers per layer, and which pairs of columns are multiplied.
 
-    Groups are numbered main effects first; `main_groups` has shape (columns,), `left`, `right` and
-    `pair_groups` have shape (pairs,).
+    Groups are numbered main effects first: four, as many as kinds of numbers; then those of pairs.
     """
 
     space: SearchSpace

@@ -14,7 +14,7 @@ from pnag.errors import ArchiveError
 from pnag.evaluator import RuleEvaluator
 from pnag.evolution import Ask
 from pnag.generate import Generator
-from pnag.methods import Problem, find_method
+from pnag.methods import PREDICTOR_SHARE, Problem, find_method
 from pnag.policy import PolicySettings
 from pnag.predictor import AccuracyPredictor
 from pnag.predictor_fit import Posterior, fit_posterior
@@ -29,7 +29,6 @@ EVALUATIONS_PER_ROUND = 300
 _BOLDNESS = 0.5  # of drawn accuracies, against the posterior's own spread
 _BUDGETS_A_DRAW = 10
 _OTHERS = 16
-_FIT_SHARE = 0.4  # of the time of a round
 
 
 def train_generator(
@@ -103,18 +102,36 @@ def train_in_rounds(
         accuracy = ask(tokens)
     report = progress or (lambda share: None)
     for number in range(rounds + 1):
-        _check_archive(space, tokens, accuracy)
-        done = _Part(report, number / (rounds + 1), 1 / (rounds + 1))
-        posterior = fit_posterior(space, tokens, accuracy, seed=seed + number, report=_Part(done, 0, _FIT_SHARE))
-        generator = train_generator(
-            space, cost_model, tokens, accuracy, seed=seed + number, learnt=posterior.predictor,
-            progress=_Part(done, _FIT_SHARE, 1 - _FIT_SHARE), **options,
+        generator, posterior = train_to_propose(
+            space, cost_model, tokens, accuracy, seed=seed + number,
+            progress=_Part(report, number / (rounds + 1), 1 / (rounds + 1)), **options,
         )  # fmt: skip
         if number < rounds:
             proposed = propose(generator, posterior, tokens, per_round, rng)
             tokens = np.concatenate([tokens, proposed])
             accuracy = np.concatenate([accuracy, ask(proposed)])
     return generator, tokens, accuracy
+
+
+def train_to_propose(
+    space: SearchSpace,
+    cost_model: CostModel,
+    tokens: Tokens,
+    accuracy: Array,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **options: Any,
+) -> tuple[Generator, Posterior]:
+    """A generator, and what its accuracies leave open: what `propose` needs. `options` go to `train_generator`."""
+    _check_archive(space, tokens, accuracy)
+    report = progress or (lambda share: None)
+    posterior = fit_posterior(space, tokens, accuracy, seed=seed, report=_Part(report, 0, PREDICTOR_SHARE))
+    generator = train_generator(
+        space, cost_model, tokens, accuracy, seed=seed, learnt=posterior.predictor,
+        progress=_Part(report, PREDICTOR_SHARE, 1 - PREDICTOR_SHARE), **options,
+    )  # fmt: skip
+    return generator, posterior
 
 
 def propose(generator: Generator, posterior: Posterior, known: Tokens, n: int, rng: np.random.Generator) -> Tokens:
@@ -137,8 +154,9 @@ def propose(generator: Generator, posterior: Posterior, known: Tokens, n: int, r
         best = imagined.generate_many(asked, confidence=0.5, seed=int(rng.integers(2**31)))
         rows = generator.space.encode([candidate.architecture for candidate in best])
         for budget, row in zip(asked, rows, strict=True):
-            others = generator.sample(budget, _OTHERS, seed=int(rng.integers(2**31)))
-            fresh = next((each for each in (row, *others) if each.tobytes() not in seen), None)
+            seed = int(rng.integers(2**31))
+            tried = [row] if row.tobytes() not in seen else generator.sample(budget, _OTHERS, seed)
+            fresh = next((each for each in tried if each.tobytes() not in seen), None)
             if fresh is not None:
                 seen.add(fresh.tobytes())
                 out.append(fresh)
