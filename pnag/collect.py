@@ -148,6 +148,8 @@ def collect_archive(
     done.update(journal.read())
     order = [*kept, *(str(a) for a in wanted if str(a) not in kept)]
     archive = _archive(supernet.space, [(Architecture.parse(text), done[text]) for text in order], source, test=test)
+    if fabric is not None:
+        fabric.barrier()  # all have read the journals before they are removed
     if rank == 0:
         archive.save(out)
         journal.remove()
