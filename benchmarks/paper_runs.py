@@ -26,7 +26,7 @@ from pnag.archive import AccuracyArchive
 from pnag.cost import CostModel
 from pnag.frontier import hypervolume
 from pnag.generate import Generator
-from pnag.learning import train_generator, train_in_rounds
+from pnag.learning import FIRST_SHARE, ROUNDS, train_generator, train_in_rounds
 from pnag.policy import PolicySettings
 from pnag.predictor import AccuracyPredictor
 from pnag.predictor_fit import fit_predictor
@@ -37,17 +37,16 @@ from profiler.console import Progress
 
 Array = NDArray[np.float64]
 
-ROUNDS = "pnag-rounds"  # PNAG that asks for its last evaluations where it needs them
+IN_ROUNDS = "pnag-rounds"  # PNAG that asks for its last evaluations where it needs them
 SAME = "pnag-same"  # PNAG trained on the archive as it is, so that its predictor is the truth itself
 FRONTIER_POINTS = 60
 DRAWN = 1000
-_FIRST_SHARE, _ROUNDS = 0.55, 3
 _POPULATION = 200
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training: a method (or `ROUNDS`, `SAME`) with K anchor budgets under a seed on a table."""
+    """One training: a method (or `IN_ROUNDS`, `SAME`) with K anchor budgets under a seed on a table."""
 
     table: str
     method: str
@@ -172,13 +171,13 @@ def _trained(setting: Setting, cell: Cell, rng: np.random.Generator) -> Generato
         raise SystemExit(
             f"the archive has {len(chosen)} architectures at random, fewer than --evaluations {setting.evaluations}"
         )
-    if cell.method == ROUNDS:
-        first = round(_FIRST_SHARE * setting.evaluations)
+    if cell.method == IN_ROUNDS:
+        first = round(FIRST_SHARE * setting.evaluations)
         tokens = setting.measured.tokens[chosen[:first]]
         generator, _, _ = train_in_rounds(
             space, costs, lambda asked: setting.answers(asked, rng), tokens=tokens,
-            accuracy=setting.answers(tokens, rng), rounds=_ROUNDS,
-            per_round=(setting.evaluations - first) // _ROUNDS, seed=cell.seed, settings=settings,
+            accuracy=setting.answers(tokens, rng), rounds=ROUNDS,
+            per_round=(setting.evaluations - first) // ROUNDS, seed=cell.seed, settings=settings,
         )  # fmt: skip
         return generator
     tokens = setting.measured.tokens[chosen[: setting.evaluations]]

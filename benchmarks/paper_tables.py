@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.paper_plots import plot_frontiers, plot_histograms
-from benchmarks.paper_runs import ROUNDS, SAME, Cell, Outcome, Setting, nsga2, run_all
+from benchmarks.paper_runs import IN_ROUNDS, SAME, Cell, Outcome, Setting, nsga2, run_all
 from benchmarks.report import RESULTS, machine, markdown_table, report
 from lut.files import replacing
 from lut.student import student_t_quantile
@@ -33,7 +33,7 @@ from profiler.console import Progress, say
 
 METHODS = {
     "pnag": "PNAG",
-    ROUNDS: "PNAG, the same number in rounds",
+    IN_ROUNDS: "PNAG, the same number in rounds",
     "pnag-paper": "PNAG in the source's form",
     "random": "random search",
     "evo": "EVO, a search for each budget",
@@ -144,7 +144,7 @@ def main_rows(setting: Setting, outcomes: Sequence[Outcome]) -> list[dict[str, A
             row[f"B{number} (%)"] = f"{column.mean():.2f}"
         mean, half = interval(accuracy[method].mean(axis=1).tolist())
         row["mean (%)"] = f"{mean:.2f} ± {half:.2f}"
-        for leader, lead in ((OURS, "PNAG ahead by (points)"), (ROUNDS, "in rounds ahead by (points)")):
+        for leader, lead in ((OURS, "PNAG ahead by (points)"), (IN_ROUNDS, "in rounds ahead by (points)")):
             ahead, margin = interval((accuracy[leader] - accuracy[method]).mean(axis=1).tolist())
             row[lead] = f"{ahead:+.3f} ± {margin:.3f}" if method != leader else ""
         rows.append(row)

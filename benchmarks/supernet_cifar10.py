@@ -1,5 +1,5 @@
 r"""A real accuracy archive: trains a supernet on small images, evaluates architectures over the whole cost range, and
-in rounds those that a generator proposes near the frontier.
+in rounds those that a generator answers near the frontier.
 
     OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 nice -n 19 torchrun --nproc-per-node 2 -m benchmarks.supernet_cifar10 \
         --data parquet:DIR --minutes 60 --threads 1
@@ -32,7 +32,8 @@ from pnag.archive import AccuracyArchive
 from pnag.collect import collect_archive
 from pnag.cost import CostModel
 from pnag.data import ImageData, TensorSplit, load_data
-from pnag.learning import propose, train_to_propose
+from pnag.learning import train_to_propose
+from pnag.proposals import rival_answers, spread_budgets
 from pnag.sampling import macs_cost, sample_archive
 from pnag.space import SearchSpace, Tokens, load_space
 from pnag.supernet import Supernet
@@ -106,10 +107,13 @@ def parse() -> argparse.Namespace:
 
 
 def near_frontier(archive: AccuracyArchive, cost: CostModel, n: int) -> Tokens:
-    """`n` architectures that a generator learnt from the archive proposes for budgets over the whole range."""
-    seed = len(archive)
-    generator, posterior = train_to_propose(archive.space, cost, archive.tokens, archive.accuracy, seed=seed)
-    return propose(generator, posterior, archive.tokens, n, np.random.default_rng([seed, 7]))
+    """At most `n` new architectures that may be the best under some budget, by all that the archive says."""
+    space, seed = archive.space, len(archive)
+    rng = np.random.default_rng([seed, 7])
+    generator, posterior = train_to_propose(space, cost, archive.tokens, archive.accuracy, seed=seed)
+    proposed = np.unique(rival_answers(generator, posterior, spread_budgets(generator, n, rng), rng), axis=0)
+    known = {row.tobytes() for row in archive.tokens}
+    return proposed[[row.tobytes() not in known for row in proposed]]
 
 
 def costs_of(table: LatencyTable) -> CostModel:

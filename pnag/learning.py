@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,24 +11,22 @@ from numpy.typing import NDArray
 
 from pnag.cost import CostModel
 from pnag.errors import ArchiveError
-from pnag.evaluator import RuleEvaluator
 from pnag.evolution import Ask
 from pnag.generate import Generator
 from pnag.methods import PREDICTOR_SHARE, Problem, find_method
 from pnag.policy import PolicySettings
 from pnag.predictor import AccuracyPredictor
 from pnag.predictor_fit import Posterior, fit_posterior
+from pnag.proposals import propose
 from pnag.space import SearchSpace, Tokens
 
 Array = NDArray[np.float64]
 Progress = Callable[[float], None]
 
-FIRST_EVALUATIONS = 1100
-ROUNDS = 3
+FIRST_SHARE = 0.25  # of all evaluations, drawn at random before the rounds
+FIRST_EVALUATIONS = 500
+ROUNDS = 5
 EVALUATIONS_PER_ROUND = 300
-_BOLDNESS = 0.5  # of drawn accuracies, against the posterior's own spread
-_BUDGETS_A_DRAW = 10
-_OTHERS = 16
 
 
 def train_generator(
@@ -91,7 +89,7 @@ def train_in_rounds(
     progress: Progress | None = None,
     **options: Any,
 ) -> tuple[Generator, Tokens, Array]:
-    """Spend accuracy evaluations near the frontier: train, let the generator propose, ask, train again.
+    """Spend accuracy evaluations where they tell most: train, look what is open (`pnag.proposals`), ask, train again.
 
     Starts from an archive if one is given, else from `first` random architectures that `ask` answers. Returns
     the generator with the grown archive, (M, length) and (M,). `options` go to `train_generator`.
@@ -132,35 +130,6 @@ def train_to_propose(
         progress=_Part(report, PREDICTOR_SHARE, 1 - PREDICTOR_SHARE), **options,
     )  # fmt: skip
     return generator, posterior
-
-
-def propose(generator: Generator, posterior: Posterior, known: Tokens, n: int, rng: np.random.Generator) -> Tokens:
-    """`n` architectures near the frontier that are not known yet, shape (n, length), over the whole range.
-
-    They are what the generator would answer if accuracies were as drawn from what is still open: where little is known,
-    draws differ, and other networks are asked about. A network that the best guess alone would never propose, for
-    instance a large one where it sees nothing to gain, so gets its chance to prove it wrong.
-
-    Source: Russo et al., A Tutorial on Thompson Sampling, 2018; draws nearer to the mean than the posterior's.
-    """
-    low, high = generator.range_ms
-    budgets = low + (high - low) * (np.arange(n) + rng.random(n)) / n
-    draws = max(1, n // _BUDGETS_A_DRAW)
-    seen = {row.tobytes() for row in known}
-    out: list[Tokens] = []
-    for first in range(draws):
-        asked = budgets[first::draws].tolist()
-        imagined = replace(generator, evaluator=RuleEvaluator(posterior.draw(rng, _BOLDNESS)))
-        best = imagined.generate_many(asked, confidence=0.5, seed=int(rng.integers(2**31)))
-        rows = generator.space.encode([candidate.architecture for candidate in best])
-        for budget, row in zip(asked, rows, strict=True):
-            seed = int(rng.integers(2**31))
-            tried = [row] if row.tobytes() not in seen else generator.sample(budget, _OTHERS, seed)
-            fresh = next((each for each in tried if each.tobytes() not in seen), None)
-            if fresh is not None:
-                seen.add(fresh.tobytes())
-                out.append(fresh)
-    return np.array(out, dtype=np.int8).reshape(len(out), generator.space.length)
 
 
 @dataclass(frozen=True)

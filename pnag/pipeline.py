@@ -18,7 +18,7 @@ from pnag.data import ImageData, load_data
 from pnag.errors import ArchiveError, RunError
 from pnag.evolution import Ask
 from pnag.generate import Generator
-from pnag.learning import train_generator, train_in_rounds
+from pnag.learning import FIRST_SHARE, train_generator, train_in_rounds
 from pnag.methods import find_method
 from pnag.plots import PlottedNetwork, plot_networks
 from pnag.run import ARCHIVE, GENERATOR, PLOT, SUPERNET, TABLE, Run, sha256_of
@@ -34,6 +34,7 @@ SMALL_RESOLUTION = 32
 _LARGEST_SMALL_RESOLUTION = 64
 _FRONTIER_POINTS = 60
 _EVEN_ODDS = 0.5
+_FEWEST_FIRST = 10
 
 Array = NDArray[np.float64]
 ProgressOf = Callable[[str, float], AbstractContextManager[Progress]]
@@ -203,9 +204,9 @@ class _Training:
         return archive
 
     def _first_architectures(self) -> int:
-        """Of all evaluations, a bit more than half are random where rounds follow, as measured to be best."""
+        """Of all evaluations, those that are drawn at random before rounds follow."""
         m = self.request.architectures
-        return m if not self.request.rounds else max(1, round(0.55 * m))
+        return m if not self.request.rounds else max(_FEWEST_FIRST, round(FIRST_SHARE * m))
 
     def _collect(self, tokens: Tokens) -> AccuracyArchive:
         """Evaluate architectures on the supernet; what an interrupted evaluation found is kept."""

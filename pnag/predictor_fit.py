@@ -89,11 +89,15 @@ def fit_posterior(
 
 @dataclass(frozen=True)
 class _Target:
-    """What weights are learnt for: targets y (n,), how much each counts over the noise, and the merits' ceiling."""
+    """What weights are learnt for: targets y (n,), how much each counts over the noise, and the merits' ceiling.
+
+    `missing` is by how much accuracies are below the ceiling on average, which weights are relative to.
+    """
 
     y: Array
     weight: Array
     ceiling: float
+    missing: float = 1.0
 
     @cached_property
     def mean(self) -> float:
@@ -120,8 +124,8 @@ class Posterior:
     target: _Target
     strengths: Strengths
 
-    def draw(self, rng: np.random.Generator, boldness: float = 1.0) -> AccuracyPredictor:
-        """A predictor drawn from what is likely; `boldness` multiplies how far it is off the mean.
+    def draw(self, rng: np.random.Generator) -> AccuracyPredictor:
+        """A predictor drawn from what is likely.
 
         Where more accuracies were learnt from than are laid out in full, the distance is that of the part which was.
         Source: Wilson et al., Efficiently Sampling Functions from Gaussian Process Posteriors, 2020: Matheron's rule.
@@ -135,15 +139,43 @@ class Posterior:
         known = cho_solve(factor, said, check_finite=False)
         weights -= prior * (x.T @ known.astype(np.float32))
         offset -= float(known @ self.target.weight)
-        by = boldness * self.target.scale
-        main, pairs = self.learner.features.quadratic_form(by * weights)
+        main, pairs = self.learner.features.quadratic_form(self.target.scale * weights)
         mean = self.predictor
         return replace(
             mean,
-            bias=mean.bias + by * offset,
+            bias=mean.bias + self.target.scale * offset,
             main=mean.main + main.astype(np.float32),
             pairs=mean.pairs + pairs.astype(np.float32),
         )
+
+    def scaled(self, tokens: Tokens) -> Matrix:
+        """Features and a one for the offset, (n, features + 1), scaled so that products are covariances of merits.
+
+        These are the covariances before any accuracy is known, in the unit of the standardised targets.
+        """
+        prior = self.strengths.variances[self.learner.features.groups]
+        scaled = self.learner.features(tokens) * np.sqrt(prior).astype(np.float32)
+        return np.concatenate([scaled, np.ones((len(tokens), 1), dtype=np.float32)], axis=1)
+
+    def sharpness(self, tokens: Tokens) -> Matrix:
+        """How much accuracies change with merits, (n,), relative to those learnt from: less near the ceiling."""
+        if np.isinf(self.target.ceiling):
+            return np.ones(len(tokens), dtype=np.float32)
+        at = np.clip(self.predictor(tokens), *self.learner.between)
+        return ((self.target.ceiling - at) / self.target.missing).astype(np.float32)
+
+    def told(self, rows: Matrix) -> Matrix:
+        """What the accuracies say of combinations of `scaled` rows (m, features + 1): a column (n,) for each.
+
+        Products of these columns are what known accuracies take away from the combinations' covariances.
+        """
+        from scipy.linalg import solve_triangular
+
+        x, factor, prior = self._laid_out
+        shared = (x * np.sqrt(prior).astype(np.float32)) @ rows[:, :-1].T
+        shared += np.outer(self.target.weight, rows[:, -1])
+        told: Matrix = solve_triangular(factor[0], shared, lower=True, check_finite=False).astype(np.float32)
+        return told
 
     @cached_property
     def _laid_out(self) -> tuple[Matrix, Factor, Array]:
@@ -200,7 +232,8 @@ class _Learner:
             return _Target(self.accuracy, np.ones(len(self.accuracy)), ceiling)
         at = np.clip(last(self.tokens), *self.between)
         missing = ceiling - at
-        return _Target((self.accuracy - at) / missing - np.log(missing), missing / missing.mean(), ceiling)
+        mean = float(missing.mean())
+        return _Target((self.accuracy - at) / missing - np.log(missing), missing / mean, ceiling, mean)
 
     def learn(self, target: _Target, strengths: Strengths) -> AccuracyPredictor:
         """The predictor for a target, and its errors."""
