@@ -106,8 +106,11 @@ def train_in_rounds(
         )  # fmt: skip
         if number < rounds:
             proposed = propose(generator, posterior, tokens, per_round, rng)
+            if not len(proposed):
+                break  # the whole space is known
             tokens = np.concatenate([tokens, proposed])
             accuracy = np.concatenate([accuracy, ask(proposed)])
+    report(1.0)
     return generator, tokens, accuracy
 
 

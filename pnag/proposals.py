@@ -42,6 +42,8 @@ def propose(generator: Generator, posterior: Posterior, known: Tokens, n: int, r
     guesses = _answers(generator, budgets)
     plausible = np.unique(np.concatenate([guesses, rivals]), axis=0)
     candidates = _unknown(_candidates(plausible, generator.costs, rng), known)
+    if not len(candidates):
+        return candidates
     return candidates[most_telling(posterior, guesses, rivals, candidates, n)]
 
 

@@ -9,7 +9,7 @@ from pnag.methods import METHODS
 from pnag.policy import PolicySettings
 from pnag.predictor_fit import fit_predictor
 from pnag.space import load_space
-from tests.pnag.learning_cases import TINY, archive, full_costs, tiny_costs, truth
+from tests.pnag.learning_cases import TINY, all_tokens, archive, full_costs, tiny_costs, truth
 
 QUICK = PolicySettings(k=3, steps=15, group=8, hidden=12, width=6, examples=16)
 
@@ -106,6 +106,16 @@ def test_rounds_ask_for_what_is_not_known_and_keep_what_was_asked():
     assert len(np.unique(tokens[40:], axis=0)) == len(tokens) - 40
     assert generator.metadata["evaluations"] == len(tokens)
     assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_rounds_end_when_the_whole_space_is_known():
+    costs, known, shares = tiny_costs(), truth(tiny_costs()), []
+    _, tokens, accuracy = train_in_rounds(
+        TINY, costs, known.accuracy, tokens=all_tokens(), accuracy=known.accuracy(all_tokens()), rounds=2, per_round=10,
+        settings=QUICK, progress=shares.append,
+    )  # fmt: skip
+    assert len(tokens) == len(accuracy) == len(all_tokens())
     assert shares[-1] == 1.0
 
 

@@ -90,6 +90,7 @@ def test_proposals_are_new(generator, posterior):
 def test_a_space_that_is_nearly_known_has_few_proposals_left(generator, posterior):
     proposed = propose(generator, posterior, all_tokens()[7:], 30, np.random.default_rng(0))
     assert {row.tobytes() for row in proposed} <= {row.tobytes() for row in all_tokens()[:7]}
+    assert propose(generator, posterior, all_tokens(), 30, np.random.default_rng(0)).shape == (0, TINY.length)
 
 
 def test_rivals_keep_their_budgets_and_differ_where_little_is_known(generator, posterior):
