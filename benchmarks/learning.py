@@ -3,7 +3,7 @@
     python -m benchmarks.learning --lut lut/tables/cpu_epyc.parquet --seeds 6
 
 Accuracies are made up over the costs of a measured table (benchmarks/known_optimum.py), so that a dynamic program
-knows the best network under any budget. PNAG sees 2,000 of them with 0.1 % noise, all at once or the last in
+knows the best network under any budget. PNAG sees 2,000 of them with 0.1 % noise, all at once or most in
 rounds; its answers are judged without noise. Also timed: learning from 16,000 of them. Runs on all cores;
 finished trainings are found again in `--out`.
 
@@ -31,7 +31,7 @@ from lut.table import LatencyTable
 from pnag.budget import spaced_budgets
 from pnag.cost import CostModel
 from pnag.generate import Generator
-from pnag.learning import FIRST_SHARE, ROUNDS, train_generator, train_in_rounds
+from pnag.learning import ROUNDS, rounds_of, train_generator, train_in_rounds
 from pnag.pool import Pool
 from pnag.refine import cheapest_tokens
 from pnag.sampling import sample_archive
@@ -100,9 +100,9 @@ def main() -> None:
         "best network under the budget, in points of accuracy; the worst budget is the one with the largest mean "
         "over the seeds, and the worst answer the largest of all. Accuracies lie at most "
         f"{100 * SPREAD:g} points below where they level off, for the wider spread {100 * WIDE:g}.",
-        f"In rounds: {100 * FIRST_SHARE:g} % of the accuracies at first, the others in {ROUNDS} rounds. Bare samples: "
-        f"{DRAWN:,} of the LSTM for each budget, neither filtered nor refined; mean over the seeds at the budget that "
-        "fewest of them keep.",
+        f"In rounds: {rounds_of(options.architectures)[0]:,} accuracies at first, the others in {ROUNDS} rounds. "
+        f"Bare samples: {DRAWN:,} of the LSTM for each budget, neither filtered nor refined; mean over the seeds at "
+        "the budget that fewest of them keep.",
     ]
     rows = [figure.row() for figure in figures(results)]
     report("learning", title, rows, notes, folder=options.folder, measured_on=before)
@@ -123,7 +123,7 @@ def parse() -> argparse.Namespace:
 def judge(costs: CostModel, way: str, seed: int, evaluations: int, spread: float) -> Judged:
     """Train in one of the ways with so many accuracies, ask for all budgets, compare with the best."""
     truth, rng = made_up(costs, seed, spread), np.random.default_rng([seed, 23])
-    first = round(FIRST_SHARE * evaluations) if way == IN_ROUNDS else evaluations
+    first, per_round = rounds_of(evaluations) if way == IN_ROUNDS else (evaluations, 0)
     space = truth.space
     tokens = sample_archive(space, first, costs, rng)
     accuracy = truth.ask(tokens, rng)
@@ -131,7 +131,7 @@ def judge(costs: CostModel, way: str, seed: int, evaluations: int, spread: float
     if way == IN_ROUNDS:
         generator, _, _ = train_in_rounds(
             space, costs, lambda asked: truth.ask(asked, rng), tokens=tokens, accuracy=accuracy, rounds=ROUNDS,
-            per_round=(evaluations - first) // ROUNDS, seed=seed,
+            per_round=per_round, seed=seed,
         )  # fmt: skip
     else:
         generator = train_generator(space, costs, tokens, accuracy, seed=seed)

@@ -26,7 +26,7 @@ from pnag.archive import AccuracyArchive
 from pnag.cost import CostModel
 from pnag.frontier import hypervolume
 from pnag.generate import Generator
-from pnag.learning import FIRST_SHARE, ROUNDS, train_generator, train_in_rounds
+from pnag.learning import ROUNDS, rounds_of, train_generator, train_in_rounds
 from pnag.policy import PolicySettings
 from pnag.predictor import AccuracyPredictor
 from pnag.predictor_fit import fit_predictor
@@ -172,12 +172,12 @@ def _trained(setting: Setting, cell: Cell, rng: np.random.Generator) -> Generato
             f"the archive has {len(chosen)} architectures at random, fewer than --evaluations {setting.evaluations}"
         )
     if cell.method == IN_ROUNDS:
-        first = round(FIRST_SHARE * setting.evaluations)
+        first, per_round = rounds_of(setting.evaluations)
         tokens = setting.measured.tokens[chosen[:first]]
         generator, _, _ = train_in_rounds(
             space, costs, lambda asked: setting.answers(asked, rng), tokens=tokens,
-            accuracy=setting.answers(tokens, rng), rounds=ROUNDS,
-            per_round=(setting.evaluations - first) // ROUNDS, seed=cell.seed, settings=settings,
+            accuracy=setting.answers(tokens, rng), rounds=ROUNDS, per_round=per_round,
+            seed=cell.seed, settings=settings,
         )  # fmt: skip
         return generator
     tokens = setting.measured.tokens[chosen[: setting.evaluations]]

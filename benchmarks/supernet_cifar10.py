@@ -33,7 +33,7 @@ from pnag.collect import collect_archive
 from pnag.cost import CostModel
 from pnag.data import ImageData, TensorSplit, load_data
 from pnag.learning import train_to_propose
-from pnag.proposals import rival_answers, spread_budgets
+from pnag.proposals import rival_answers, spread_budgets, unknown
 from pnag.sampling import macs_cost, sample_archive
 from pnag.space import SearchSpace, Tokens, load_space
 from pnag.supernet import Supernet
@@ -111,9 +111,8 @@ def near_frontier(archive: AccuracyArchive, cost: CostModel, n: int) -> Tokens:
     space, seed = archive.space, len(archive)
     rng = np.random.default_rng([seed, 7])
     generator, posterior = train_to_propose(space, cost, archive.tokens, archive.accuracy, seed=seed)
-    proposed = np.unique(rival_answers(generator, posterior, spread_budgets(generator, n, rng), rng), axis=0)
-    known = {row.tobytes() for row in archive.tokens}
-    return proposed[[row.tobytes() not in known for row in proposed]]
+    rivals = rival_answers(generator, posterior, spread_budgets(generator, n, rng), rng)
+    return unknown(np.unique(rivals, axis=0), archive.tokens)
 
 
 def costs_of(table: LatencyTable) -> CostModel:

@@ -23,10 +23,10 @@ from pnag.space import SearchSpace, Tokens
 Array = NDArray[np.float64]
 Progress = Callable[[float], None]
 
-FIRST_SHARE = 0.25  # of all evaluations, drawn at random before the rounds
 FIRST_EVALUATIONS = 500
 ROUNDS = 5
 EVALUATIONS_PER_ROUND = 300
+_FIRST_SHARE, _FEWEST_FIRST = 0.25, 10  # of all evaluations, drawn at random before the rounds
 
 
 def train_generator(
@@ -73,6 +73,12 @@ def train_generator(
         residuals=tuple(float(value) for value in residuals),
         metadata={"evaluations": len(tokens), "k": policy.k, "seed": seed, **(metadata or {})},
     )
+
+
+def rounds_of(evaluations: int, rounds: int = ROUNDS) -> tuple[int, int]:
+    """Of so many evaluations, how many are drawn at random at first, and how many are asked for in each round."""
+    first = max(_FEWEST_FIRST, round(_FIRST_SHARE * evaluations))
+    return first, max(1, (evaluations - first) // rounds)
 
 
 def train_in_rounds(

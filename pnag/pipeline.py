@@ -18,7 +18,7 @@ from pnag.data import ImageData, load_data
 from pnag.errors import ArchiveError, RunError
 from pnag.evolution import Ask
 from pnag.generate import Generator
-from pnag.learning import FIRST_SHARE, train_generator, train_in_rounds
+from pnag.learning import rounds_of, train_generator, train_in_rounds
 from pnag.methods import find_method
 from pnag.plots import PlottedNetwork, plot_networks
 from pnag.run import ARCHIVE, GENERATOR, PLOT, SUPERNET, TABLE, Run, sha256_of
@@ -34,7 +34,6 @@ SMALL_RESOLUTION = 32
 _LARGEST_SMALL_RESOLUTION = 64
 _FRONTIER_POINTS = 60
 _EVEN_ODDS = 0.5
-_FEWEST_FIRST = 10
 
 Array = NDArray[np.float64]
 ProgressOf = Callable[[str, float], AbstractContextManager[Progress]]
@@ -195,7 +194,7 @@ class _Training:
                 self._given.save(path)
                 record |= {"path": ARCHIVE, "sha256": sha256_of(path), "n": len(self._given)}
             return self._given
-        n = self._first_architectures()
+        n, _ = self._planned()
         tokens = sample_archive(self.space, n, self.costs, np.random.default_rng(self.request.seed))
         _ = self._supernet  # before the clock of this stage starts: its training is a stage of its own
         with self.run.stage("archive") as record:
@@ -203,10 +202,10 @@ class _Training:
             record |= {"path": ARCHIVE, "sha256": sha256_of(path), "n": len(archive.tokens)}
         return archive
 
-    def _first_architectures(self) -> int:
-        """Of all evaluations, those that are drawn at random before rounds follow."""
-        m = self.request.architectures
-        return m if not self.request.rounds else max(_FEWEST_FIRST, round(FIRST_SHARE * m))
+    def _planned(self) -> tuple[int, int]:
+        """How many architectures are evaluated at first, and how many in each round."""
+        asked = self.request
+        return rounds_of(asked.architectures, asked.rounds) if asked.rounds else (asked.architectures, 0)
 
     def _collect(self, tokens: Tokens) -> AccuracyArchive:
         """Evaluate architectures on the supernet; what an interrupted evaluation found is kept."""
@@ -286,7 +285,7 @@ class _Training:
             if self.request.rounds:
                 generator, _, _ = train_in_rounds(
                     self.space, self.costs, self._ask, tokens=archive.tokens, accuracy=archive.accuracy,
-                    rounds=self.request.rounds, per_round=self._per_round(), progress=report, **options,
+                    rounds=self.request.rounds, per_round=self._planned()[1], progress=report, **options,
                 )  # fmt: skip
             else:
                 generator = train_generator(
@@ -297,9 +296,6 @@ class _Training:
             record |= {"path": GENERATOR, "sha256": sha256_of(self.run.path(GENERATOR)), "n": len(archive)}
             record["archive_sha256"] = sha256_of(self.run.path(ARCHIVE))  # rounds and searches have grown it
         return generator, archive
-
-    def _per_round(self) -> int:
-        return max(1, (self.request.architectures - self._first_architectures()) // self.request.rounds)
 
     def _ask(self, tokens: Tokens) -> Array:
         """Accuracies, shape (n,), of architectures that the search wants to know; they join the archive."""

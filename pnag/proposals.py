@@ -41,7 +41,7 @@ def propose(generator: Generator, posterior: Posterior, known: Tokens, n: int, r
     rivals = rival_answers(generator, posterior, budgets, rng)
     guesses = _answers(generator, budgets)
     plausible = np.unique(np.concatenate([guesses, rivals]), axis=0)
-    candidates = _unknown(_candidates(plausible, generator.costs, rng), known)
+    candidates = unknown(_candidates(plausible, generator.costs, rng), known)
     if not len(candidates):
         return candidates
     return candidates[most_telling(posterior, guesses, rivals, candidates, n)]
@@ -112,6 +112,7 @@ def _answers(generator: Generator, budgets_ms: Array, seed: int = 0) -> Tokens:
     return generator.space.encode([candidate.architecture for candidate in found])
 
 
-def _unknown(tokens: Tokens, known: Tokens) -> Tokens:
+def unknown(tokens: Tokens, known: Tokens) -> Tokens:
+    """Those of `tokens` (n, length) that are not among `known`, in their order."""
     seen = {row.tobytes() for row in known}
     return tokens[[row.tobytes() not in seen for row in tokens]]

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.known_optimum import KnownOptimum, made_up_costs
 from pnag.cost import CostModel
+from pnag.policy import PolicySettings
 from pnag.space import SearchSpace, Tokens, load_space
 
 TINY = SearchSpace(
@@ -24,6 +25,8 @@ TINY = SearchSpace(
     unit_activations=("relu", "hswish"),
     unit_squeeze_excite=(False, True),
 )
+
+QUICK = PolicySettings(k=3, steps=15, group=8, hidden=12, width=6, examples=16)
 
 
 @cache

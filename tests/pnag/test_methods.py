@@ -9,9 +9,7 @@ from pnag.methods import METHODS
 from pnag.policy import PolicySettings
 from pnag.predictor_fit import fit_predictor
 from pnag.space import load_space
-from tests.pnag.learning_cases import TINY, all_tokens, archive, full_costs, tiny_costs, truth
-
-QUICK = PolicySettings(k=3, steps=15, group=8, hidden=12, width=6, examples=16)
+from tests.pnag.learning_cases import QUICK, TINY, all_tokens, archive, full_costs, tiny_costs, truth
 
 
 @pytest.fixture(scope="module", params=METHODS)

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 
 from pnag.learning import train_generator
-from pnag.policy import PolicySettings
 from pnag.predictor_fit import fit_posterior
 from pnag.proposals import most_telling, propose, rival_answers, spread_budgets
-from tests.pnag.learning_cases import TINY, all_tokens, archive, tiny_costs
+from tests.pnag.learning_cases import QUICK, TINY, all_tokens, archive, tiny_costs
 
-QUICK = PolicySettings(k=3, steps=15, group=8, hidden=12, width=6, examples=16)
 TOKENS, ACCURACY = archive(tiny_costs(), 40)
 
 
@@ -23,7 +21,7 @@ def generator(posterior):
     return train_generator(TINY, tiny_costs(), TOKENS, ACCURACY, settings=QUICK, learnt=posterior.predictor)
 
 
-def pairs_and_candidates(posterior):
+def pairs_and_candidates():
     """Pairs of architectures that differ, and others to ask about."""
     rng = np.random.default_rng(0)
     guesses, rivals = all_tokens()[rng.integers(0, 200, 12)], all_tokens()[rng.integers(200, len(all_tokens()), 12)]
@@ -46,7 +44,7 @@ def left_open(posterior, guesses, rivals, asked):
 
 
 def test_each_is_the_one_that_leaves_least_open(posterior):
-    guesses, rivals, candidates = pairs_and_candidates(posterior)
+    guesses, rivals, candidates = pairs_and_candidates()
     chosen = most_telling(posterior, guesses, rivals, candidates, 6)
     for step in range(6):
         before = list(chosen[:step])
@@ -60,7 +58,7 @@ def test_each_is_the_one_that_leaves_least_open(posterior):
 
 
 def test_they_say_more_than_rivals_or_random_networks_do(posterior):
-    guesses, rivals, others = pairs_and_candidates(posterior)
+    guesses, rivals, others = pairs_and_candidates()
     candidates = np.concatenate([rivals, others])
     chosen = candidates[most_telling(posterior, guesses, rivals, candidates, 12)]
     left = left_open(posterior, guesses, rivals, chosen)
@@ -69,13 +67,13 @@ def test_they_say_more_than_rivals_or_random_networks_do(posterior):
 
 
 def test_candidates_are_chosen_once_and_all_if_so_many_are_wanted(posterior):
-    guesses, rivals, candidates = pairs_and_candidates(posterior)
+    guesses, rivals, candidates = pairs_and_candidates()
     chosen = most_telling(posterior, guesses, rivals, candidates[:20], 50)
     assert sorted(chosen) == list(range(20))
 
 
 def test_where_nothing_is_open_there_still_is_a_choice(posterior):
-    guesses, _, candidates = pairs_and_candidates(posterior)
+    guesses, _, candidates = pairs_and_candidates()
     assert len(set(most_telling(posterior, guesses, guesses, candidates, 5))) == 5
 
 
