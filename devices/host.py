@@ -59,6 +59,30 @@ def _mhz(core: int, name: str) -> float | None:
     return int(text) / 1000 if text and text.isdigit() else None
 
 
+# Instruction sets that kernels of runtimes choose by; the other flags say nothing about speed.
+_COMPUTING = re.compile(
+    r"sse\w*|ssse3|avx\w*|fma\w*|f16c|vnni|amx\w*|asimd\w*|neon|fphp|i8mm|bf16|sve\w*|sme\w*|vfpv\d|rv64\w*"
+)
+
+
+def _instruction_sets() -> list[str]:
+    """What the processor computes with, by the system's names."""
+    info = _cpuinfo()
+    flags = info.get("flags") or info.get("Features") or ""
+    return sorted(flag for flag in set(flags.split()) if _COMPUTING.fullmatch(flag))
+
+
+def _caches_kib(core: int) -> dict[str, int]:
+    """A core's caches by level and kind, such as `L1d`, `L2`, `L3`; empty where the system does not say."""
+    sizes: dict[str, int] = {}
+    for folder in sorted((_CPU / f"cpu{core}" / "cache").glob("index*")):
+        level, kind, size = (_read(folder / name) or "" for name in ("level", "type", "size"))
+        if match := re.fullmatch(r"(\d+)([KM]?)", size):
+            kib = int(match[1]) * {"": 1, "K": 1024, "M": 1 << 20}[match[2]] // 1024
+            sizes[f"L{level}{kind[:1].lower() if kind in ('Data', 'Instruction') else ''}"] = kib
+    return sizes
+
+
 def describe_host(cores: Sequence[int] = ()) -> DeviceInfo:
     """What this machine is; `cores` are those that measure. Holds nothing that names its owner."""
     first = cores[0] if cores else 0
@@ -70,6 +94,8 @@ def describe_host(cores: Sequence[int] = ()) -> DeviceInfo:
         "cpu_model": cpu_model(),
         "cpu_family_model_stepping": "/".join(info.get(key, "?") for key in ("cpu family", "model", "stepping")),
         "architecture": platform.machine(),
+        "instruction_sets": _instruction_sets(),
+        "caches_kib": _caches_kib(first),
         "cores_online": os.cpu_count() or 1,
         "cores_allowed": list(allowed_cores()),
         "cores_used": list(cores),

@@ -12,17 +12,24 @@ import numpy as np
 from lut.blocks import BlockSpec
 from lut.canonical import plain
 from lut.errors import LutError
+from lut.identity import Unlike, unlike
 from lut.ranks import rank_correlation
 from lut.table import LatencyTable
 
 DOUBTFUL_FLAGS = (
     "noisy", "throttled", "drifted", "disturbed", "gpu_shared", "output_not_finite", "below_resolution",
+    "partly_delegated", "batch_norm_not_folded",
 )  # fmt: skip
+# Where all is measured well, sums of blocks predict networks within 1 to 3 %; margins of budgets grow with the error.
+POOR_MAPE = 0.05
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with one block: `missing`, `failed`, or one of `DOUBTFUL_FLAGS`."""
+    """What is wrong with one block: `missing`, `failed`, or one of `DOUBTFUL_FLAGS`.
+
+    `poor_fidelity` is of the whole table: it has no block.
+    """
 
     block: str
     problem: str
@@ -42,6 +49,10 @@ def find_problems(table: LatencyTable, blocks: Iterable[BlockSpec]) -> tuple[Pro
             width = entry.relative_ci
             detail = f"{entry.latency_ms:.4g} ms" + (f" ± {100 * width:.1f} %" if math.isfinite(width) else "")
             found += [Problem(block.key, flag, detail) for flag in DOUBTFUL_FLAGS if flag in entry.flags]
+    fidelity = table.metadata.fidelity
+    if fidelity is not None and not fidelity.mape <= POOR_MAPE:
+        detail = f"predictions of {fidelity.n} unseen networks err by {100 * fidelity.mape:.1f} % on average"
+        found.append(Problem("", "poor_fidelity", detail))
     return tuple(found)
 
 
@@ -63,13 +74,15 @@ class BlockDifference:
 class TableDifference:
     """Two tables side by side. Blocks that only one of them has (measured well) are listed apart.
 
-    `metadata` maps what differs, for instance `device.model`, to both values.
+    `metadata` maps what differs, for instance `device.model`, to both values. `unlike` is in what B's device is not
+    A's (`here` is B's): then the latencies differ by more than how they were measured.
     """
 
     blocks: tuple[BlockDifference, ...]
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
     metadata: Mapping[str, tuple[Any, Any]]
+    unlike: tuple[Unlike, ...] = ()
 
     @property
     def median_ratio(self) -> float:
@@ -102,6 +115,7 @@ def compare(a: LatencyTable, b: LatencyTable) -> TableDifference:
         only_a=tuple(key for key in in_a if key not in in_b),
         only_b=tuple(key for key in in_b if key not in in_a),
         metadata=_metadata_differences(a, b),
+        unlike=unlike(b.metadata.device, a.metadata.device),
     )
 
 

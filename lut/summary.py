@@ -112,15 +112,18 @@ def describe_problems(problems: Sequence[Problem], blocks: Sequence[BlockSpec]) 
     """One line for each problem, or that there is none."""
     if not problems:
         return f"all {len(blocks)} blocks are there and measured well"
-    bad = len({problem.block for problem in problems})
-    lines = align((problem.problem, problem.block, problem.detail) for problem in problems)
-    return "\n".join([*lines, f"{bad} of {len(blocks)} blocks are missing, failed or doubtful; profile them again"])
+    bad = len({problem.block for problem in problems if problem.block})
+    lines = align((problem.problem, problem.block or "the table", problem.detail) for problem in problems)
+    verdict = f"{bad} of {len(blocks)} blocks are missing, failed or doubtful; profile them again"
+    return "\n".join([*lines, verdict if bad else "profile again when the device is quiet, with more networks"])
 
 
 def describe_difference(difference: TableDifference, worst: int = 10) -> str:
-    """Summary, the blocks that differ most, and what differs in the metadata."""
+    """Whether it is one device, summary, the blocks that differ most, and what differs in the metadata."""
+    unlike = ", ".join(item.describe("A's") for item in difference.unlike)
     lines = align(
         [
+            *((("two devices", f"B's {unlike}"),) if unlike else ()),
             ("blocks in both", str(len(difference.blocks))),
             ("median ratio B / A", f"{difference.median_ratio:.4f}"),
             ("median absolute difference", _percent(difference.median_absolute_difference)),
@@ -143,6 +146,7 @@ def describe_difference(difference: TableDifference, worst: int = 10) -> str:
 def difference_document(difference: TableDifference) -> dict[str, Any]:
     """A difference as JSON values; ratios are B over A, differences fractions."""
     return {
+        "unlike_devices": {item.name: {"a": item.there, "b": item.here} for item in difference.unlike},
         "median_ratio": difference.median_ratio,
         "median_absolute_difference": difference.median_absolute_difference,
         "rank_correlation": difference.rank_correlation,

@@ -8,6 +8,7 @@ from typing import Any
 
 from devices import DeviceInfo, DeviceSpec, load_spec
 from devices.errors import UnknownDeviceError
+from lut.identity import unlike
 from lut.table import TableMetadata
 
 # Back-ends that run .tflite files, whose precision is that of the file.
@@ -50,10 +51,12 @@ def _backend_of(about: TableMetadata, spec: DeviceSpec) -> str:
 
 def difference(about: TableMetadata, found: DeviceInfo, runtime: Mapping[str, Any]) -> str | None:
     """What is unlike the table's measurements all the same, as a notice; None if nothing that is known is."""
-    pairs: list[tuple[str, Any, Any]] = [("device", about.device.get("model"), found.model)]
-    if about.runtime.get("name") == runtime.get("name"):
-        pairs += [(name, about.runtime.get(name), runtime.get(name)) for name in _TELLING]
-    else:
-        pairs += [("runtime", about.runtime.get("name"), runtime.get("name"))]
-    parts = [f"{name} {here} (the table's: {there})" for name, there, here in pairs if there not in (None, here)]
+    theirs = "the table's"
+    here = {"kind": found.kind, "model": found.model, **found.fields}
+    parts = [item.describe(theirs) for item in unlike(here, about.device)]
+    names = _TELLING if about.runtime.get("name") == runtime.get("name") else ("name",)
+    for name in names:
+        value, made_with = runtime.get(name), about.runtime.get(name)
+        if made_with not in (None, value):
+            parts.append(f"{'runtime' if name == 'name' else name} {value} ({theirs}: {made_with})")
     return f"measured unlike the table: {', '.join(parts)}" if parts else None

@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+from devices import host
 from devices.errors import DeviceOptionError
 from devices.host import (
     allowed_cores,
@@ -26,6 +27,25 @@ def test_provenance_is_json_and_names_the_processor():
     assert found.fields["cores_online"] >= 1
     assert json.loads(json.dumps(found.fields)) == found.fields
     assert found.model in attached()[0]
+
+
+def test_what_the_processor_computes_with_and_its_caches_are_known(monkeypatch, tmp_path):
+    """As Linux tells them of two processors; flags that no kernel asks for are left out."""
+    for index, (level, kind, size) in enumerate(
+        [(1, "Data", "32K"), (1, "Instruction", "64K"), (2, "Unified", "1M"), (3, "Unified", "x")]
+    ):
+        folder = tmp_path / f"cpu1/cache/index{index}"
+        folder.mkdir(parents=True)
+        for name, text in (("level", level), ("type", kind), ("size", size)):
+            (folder / name).write_text(f"{text}\n")
+    monkeypatch.setattr(host, "_CPU", tmp_path)
+    monkeypatch.setattr(host, "_cpuinfo", lambda: {"flags": "fpu avx2 fma sse4_2 avx512f vaes"})
+    fields = describe_host((1,)).fields
+    assert fields["caches_kib"] == {"L1d": 32, "L1i": 64, "L2": 1024}
+    assert fields["instruction_sets"] == ["avx2", "avx512f", "fma", "sse4_2"]
+    monkeypatch.setattr(host, "_cpuinfo", lambda: {"Features": "fp asimd evtstrm aes asimddp cpuid"})
+    assert describe_host((0,)).fields["instruction_sets"] == ["asimd", "asimddp"]
+    assert describe_host((0,)).fields["caches_kib"] == {}
 
 
 def test_provenance_does_not_name_the_machine():

@@ -42,6 +42,22 @@ def test_missing_failed_noisy_and_throttled_blocks_are_found_in_order():
     )
 
 
+@pytest.mark.parametrize("flag", ["partly_delegated", "batch_norm_not_folded", "disturbed", "gpu_shared"])
+def test_what_was_not_run_as_it_is_deployed_is_doubtful(flag):
+    problems = find_problems(with_entry(made_up_table(), C, flags=(flag,)), BLOCKS)
+    assert [(problem.block, problem.problem) for problem in problems] == [(C, flag)]
+
+
+def test_a_table_that_predicts_badly_is_not_called_good():
+    table = made_up_table(noise=0.2)
+    problems = find_problems(table, BLOCKS)
+    assert [(problem.block, problem.problem) for problem in problems] == [("", "poor_fidelity")]
+    text = describe_problems(problems, BLOCKS)
+    assert f"8 unseen networks err by {100 * table.metadata.fidelity.mape:.1f} % on average" in text
+    assert "measured well" not in text
+    assert "0 of 93" not in text
+
+
 def test_differences_by_hand():
     difference = compare(small({A: 1.0, B: 2.0, C: 4.0}), small({C: 3.0, B: 2.2, A: 1.1, D: 9.0}))
     assert [block.block for block in difference.blocks] == [A, B, C]
@@ -67,6 +83,21 @@ def test_metadata_differences_are_named_by_dotted_paths():
     assert difference.metadata["device.model"] == ("Abacus 3", "Abacus 4")
     assert difference.metadata["batch"] == (1, 8)
     assert difference.metadata["device.frequency_mhz"] == (1200.5, None)
+
+
+def test_two_devices_of_one_name_are_said_to_be_two():
+    one, other = (
+        {"kind": "cpu", "model": "AMD EPYC", "cpu_family_model_stepping": family, "memory_mib": mib}
+        for family, mib in (("25/1/1", 24105), ("26/2/1", 24100))
+    )
+    difference = compare(small({A: 1.0}, device=one), small({A: 1.0}, device=other))
+    text = describe_difference(difference)
+    assert text.splitlines()[0] == "two devices                 B's cpu family model stepping 26/2/1 (A's: 25/1/1)"
+    document = difference_document(difference)
+    assert document["unlike_devices"] == {"cpu_family_model_stepping": {"a": "25/1/1", "b": "26/2/1"}}
+    same = compare(small({A: 1.0}, device=one), small({A: 1.1}, device={**one, "load_1min_at_start": 3.0}))
+    assert same.unlike == ()
+    assert "two devices" not in describe_difference(same)
 
 
 def test_tables_without_a_common_block_cannot_be_compared():

@@ -107,6 +107,15 @@ def test_what_differs_all_the_same_is_said() -> None:
     )
 
 
+def test_another_processor_of_the_same_name_is_said_to_be_another() -> None:
+    facts = {"kind": "cpu", "model": "AMD EPYC", "cpu_family_model_stepping": "26/2/1"}
+    table = replace(made_on("cpu"), device={"spec": "cpu", **facts}, runtime={})
+    here = DeviceInfo("cpu", "AMD EPYC", {"cpu_family_model_stepping": "25/1/1"})
+    assert difference(table, here, {}) == (
+        "measured unlike the table: cpu family model stepping 25/1/1 (the table's: 26/2/1)"
+    )
+
+
 @pytest.mark.usefixtures("_quick")
 def test_a_gpu_measures_networks_at_the_tables_batch_precision_and_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_stand_in(spec: DeviceSpec, **options: Any) -> CudaBackend:
