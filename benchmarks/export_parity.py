@@ -19,17 +19,17 @@ import pytest
 import torch
 
 from benchmarks.report import report
-from devices.litert_runtime import open_interpreter
+from devices.host.litert_runtime import open_interpreter
 from lut.blocks import parse_block
-from pnag.architecture import Architecture
-from pnag.export import export_network
-from pnag.export_metadata import describe_network
-from pnag.space import SearchSpace, load_space
-from profiler.artefacts import ArtefactCache
-from profiler.convert_blocks import convert_blocks
-from profiler.export_tflite import TfliteFactory
-from profiler.modules import build_block, build_network, randomise
-from profiler.parity import PARITY_LIMITS, Precision, parity, relative_difference
+from pnag.delivery.export import export_network
+from pnag.delivery.metadata import describe_network
+from pnag.space.architecture import Architecture
+from pnag.space.search_space import SearchSpace, load_space
+from profiler.build.artefacts import ArtefactCache
+from profiler.build.convert_blocks import convert_blocks
+from profiler.build.export_tflite import TfliteFactory
+from profiler.build.modules import build_block, build_network, randomise
+from profiler.build.parity import PARITY_LIMITS, Precision, parity, relative_difference
 from tests.tflite_runtime_env import old_python, run_with_tflite_runtime
 
 PUBLISHED = Path(__file__).parent.parent / "tests" / "data" / "published_architectures.csv"

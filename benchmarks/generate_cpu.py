@@ -29,10 +29,10 @@ from lut.calibration import judge
 from lut.files import replacing
 from lut.table import LatencyTable
 from pnag import Architecture, Generator
-from pnag.archive import AccuracyArchive
-from pnag.run import TABLE, Run
-from pnag.sampling import sample_archive
-from pnag.space import SearchSpace
+from pnag.accuracy.archive import AccuracyArchive
+from pnag.runs.run import TABLE, Run
+from pnag.space.sampling import sample_archive
+from pnag.space.search_space import SearchSpace
 
 CONFIDENCE = 0.95
 SEED = 0

@@ -31,19 +31,19 @@ from lut.blocks import BlockSpec
 from lut.compare import compare as compare_tables
 from lut.table import LatencyTable
 from pnag import Architecture, load_space
-from pnag.archive import AccuracyArchive
+from pnag.accuracy.archive import AccuracyArchive
 from pnag.errors import PnagError
-from pnag.space import SearchSpace
-from pnag.training import make_fabric
-from pnag.training_config import preset
-from profiler.artefacts import input_shape
+from pnag.space.search_space import SearchSpace
+from pnag.supernet.training import make_fabric
+from pnag.supernet.training_config import preset
+from profiler.build.artefacts import input_shape
+from profiler.build.export_torch import TorchFactory
 from profiler.cli_networks import sample_units
-from profiler.export_torch import TorchFactory
-from profiler.plan import Unit, block_units
+from profiler.measure.plan import Unit, block_units
+from profiler.measure.session import Sampling
+from profiler.measure.stopping import StopSettings
 from profiler.profile import Job, measure, prepare
-from profiler.session import Sampling
-from profiler.stopping import StopSettings
-from profiler.verify import measure_files
+from profiler.verification.verify import measure_files
 
 ROOT = Path(__file__).parent.parent
 BUDGETS = 20

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lut.blocks import MBConvSpec
-from pnag.cost import CostModel
-from pnag.space import SearchSpace, Tokens
+from pnag.space.cost import CostModel
+from pnag.space.search_space import SearchSpace, Tokens
 
 Array = NDArray[np.float64]
 

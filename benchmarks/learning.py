@@ -28,15 +28,15 @@ from benchmarks.generate_cpu import Figure
 from benchmarks.known_optimum import KnownOptimum
 from benchmarks.report import RESULTS, machine, report
 from lut.table import LatencyTable
-from pnag.budget import spaced_budgets
-from pnag.cost import CostModel
-from pnag.generate import Generator
-from pnag.learning import ROUNDS, rounds_of, train_generator, train_in_rounds
-from pnag.pool import Pool
-from pnag.refine import cheapest_tokens
-from pnag.sampling import sample_archive
-from pnag.space import SearchSpace
-from pnag.training_files import read_curve
+from pnag.generator.generate import Generator
+from pnag.generator.learning import ROUNDS, rounds_of, train_generator, train_in_rounds
+from pnag.search.known_networks import Pool
+from pnag.search.refine import cheapest_tokens
+from pnag.space.budget import spaced_budgets
+from pnag.space.cost import CostModel
+from pnag.space.sampling import sample_archive
+from pnag.space.search_space import SearchSpace
+from pnag.supernet.training_files import read_curve
 from profiler.console import Progress
 
 Array = NDArray[np.float64]

@@ -22,17 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lut.table import LatencyTable
-from pnag.archive import AccuracyArchive
-from pnag.cost import CostModel
-from pnag.frontier import hypervolume
-from pnag.generate import Generator
-from pnag.learning import ROUNDS, rounds_of, train_generator, train_in_rounds
-from pnag.policy import PolicySettings
-from pnag.predictor import AccuracyPredictor
-from pnag.predictor_fit import fit_predictor
-from pnag.sampler import Policy
-from pnag.sampling import sample_tilted
-from pnag.space import SearchSpace, Tokens
+from pnag.accuracy.archive import AccuracyArchive
+from pnag.accuracy.predictor import AccuracyPredictor
+from pnag.accuracy.predictor_fit import fit_predictor
+from pnag.generator.generate import Generator
+from pnag.generator.learning import ROUNDS, rounds_of, train_generator, train_in_rounds
+from pnag.generator.policy import PolicySettings
+from pnag.generator.sampler import Policy
+from pnag.search.frontier import hypervolume
+from pnag.space.cost import CostModel
+from pnag.space.sampling import sample_tilted
+from pnag.space.search_space import SearchSpace, Tokens
 from profiler.console import Progress
 
 Array = NDArray[np.float64]

@@ -24,11 +24,11 @@ from benchmarks.paper_runs import IN_ROUNDS, SAME, Cell, Outcome, Setting, nsga2
 from benchmarks.report import RESULTS, machine, markdown_table, report
 from lut.files import replacing
 from lut.student import student_t_quantile
-from pnag.architecture import Architecture
-from pnag.collect import collect_archive
-from pnag.data import load_data
-from pnag.space import load_space
-from pnag.supernet import Supernet
+from pnag.data.load import load_data
+from pnag.space.architecture import Architecture
+from pnag.space.search_space import load_space
+from pnag.supernet.collect import collect_archive
+from pnag.supernet.supernet import Supernet
 from profiler.console import Progress, say
 
 METHODS = {

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import report
-from devices.adb_keys import load_signer
+from devices.android.adb.keys import load_signer
 from devices.errors import DeviceError
 from tests.phone import FakePhone
 from tests.phone.bench import Bench

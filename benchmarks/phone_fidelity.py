@@ -26,17 +26,17 @@ from benchmarks.phone_process import make_home, phone
 from benchmarks.report import machine, report
 from devices import DeviceSpec, load_spec, open_backend
 from lut.table import LatencyTable
-from pnag.archive import AccuracyArchive
+from pnag.accuracy.archive import AccuracyArchive
 from pnag.demo import budgets_within, run_command
-from pnag.sampling import sample_archive
-from pnag.space import SearchSpace, load_space
-from profiler.artefacts import ArtefactCache, ArtefactFactory, ahead_of, open_factory
+from pnag.space.sampling import sample_archive
+from pnag.space.search_space import SearchSpace, load_space
+from profiler.build.artefacts import ArtefactCache, ArtefactFactory, ahead_of, open_factory
 from profiler.cli_networks import sample_units
 from profiler.console import Progress, say
-from profiler.plan import Unit, block_units
+from profiler.measure.plan import Unit, block_units
+from profiler.measure.sampling import sampling_for
+from profiler.measure.session import Sampling
 from profiler.profile import Job, Prepared, measure, prepare
-from profiler.sampling import sampling_for
-from profiler.session import Sampling
 from tests.phone.models import PhoneModels
 
 DEVICE = "snapdragon821"

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.phone_process import make_home, phone
 from benchmarks.report import report
 from devices import Artefact, Slice, load_spec, open_backend
-from profiler.sampling import sampling_for
+from profiler.measure.sampling import sampling_for
 from tests.phone import fake_model
 
 DEVICE = "snapdragon821"

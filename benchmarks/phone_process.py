@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from devices.adb_keys import load_signer, own_key_path
+from devices.android.adb.keys import load_signer, own_key_path
 
 
 @contextmanager

@@ -26,14 +26,14 @@ from typing import Any
 from benchmarks.phone_process import make_home
 from benchmarks.report import report
 from devices import Artefact, load_spec
-from devices.android import open_android
-from pnag.space import load_space
-from profiler.artefacts import ArtefactCache, ahead_of, open_factory
+from devices.android.opening import open_android
+from pnag.space.search_space import load_space
+from profiler.build.artefacts import ArtefactCache, ahead_of, open_factory
 from profiler.console import Progress
-from profiler.plan import Unit, block_units, reference_unit
+from profiler.measure.plan import Unit, block_units, reference_unit
+from profiler.measure.sampling import sampling_for
+from profiler.measure.session import Session, SessionResult
 from profiler.profile import prepare
-from profiler.sampling import sampling_for
-from profiler.session import Session, SessionResult
 from tests.phone import FakePhone, fake_tool
 from tests.phone.models import PhoneModels
 from tests.phone.time import FakeTime

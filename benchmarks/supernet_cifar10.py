@@ -28,18 +28,18 @@ import torch
 from benchmarks.report import machine, versions
 from lut.files import replacing
 from lut.table import LatencyTable
-from pnag.archive import AccuracyArchive
-from pnag.collect import collect_archive
-from pnag.cost import CostModel
-from pnag.data import ImageData, TensorSplit, load_data
-from pnag.learning import train_to_propose
-from pnag.proposals import rival_answers, spread_budgets, unknown
-from pnag.sampling import macs_cost, sample_archive
-from pnag.space import SearchSpace, Tokens, load_space
-from pnag.supernet import Supernet
-from pnag.training import CURVE, make_fabric, train_supernet
-from pnag.training_config import TrainConfig, preset
-from pnag.training_files import read_curve
+from pnag.accuracy.archive import AccuracyArchive
+from pnag.data.load import ImageData, TensorSplit, load_data
+from pnag.generator.learning import train_to_propose
+from pnag.generator.proposals import rival_answers, spread_budgets, unknown
+from pnag.space.cost import CostModel
+from pnag.space.sampling import macs_cost, sample_archive
+from pnag.space.search_space import SearchSpace, Tokens, load_space
+from pnag.supernet.collect import collect_archive
+from pnag.supernet.supernet import Supernet
+from pnag.supernet.training import CURVE, make_fabric, train_supernet
+from pnag.supernet.training_config import TrainConfig, preset
+from pnag.supernet.training_files import read_curve
 from profiler.console import Progress, say
 
 ARCHIVE = "archive.parquet"

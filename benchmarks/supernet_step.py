@@ -24,13 +24,13 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from benchmarks.report import RESULTS, report
-from pnag.data import ImageData
-from pnag.data_sources import assemble
-from pnag.data_split import Batch
-from pnag.space import SearchSpace, load_space
-from pnag.supernet import Supernet
-from pnag.training import make_fabric, train_supernet
-from pnag.training_config import TrainConfig, preset
+from pnag.data.load import ImageData
+from pnag.data.sources import assemble
+from pnag.data.split import Batch
+from pnag.space.search_space import SearchSpace, load_space
+from pnag.supernet.supernet import Supernet
+from pnag.supernet.training import make_fabric, train_supernet
+from pnag.supernet.training_config import TrainConfig, preset
 
 NETWORKS = 4
 GOAL = 1.5

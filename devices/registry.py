@@ -13,20 +13,20 @@ from devices.spec import DeviceSpec
 
 # back-end name -> "module:function"; the function takes a DeviceSpec and keyword options, returns a Backend.
 BACKENDS: Mapping[str, str] = {
-    "onnxruntime": "devices.ort:open_ort",
-    "litert": "devices.litert:open_litert",
-    "cuda": "devices.cuda:open_cuda",
-    "onnxruntime-gpu": "devices.ort_gpu:open_ort_gpu",
-    "android": "devices.android:open_android",
+    "onnxruntime": "devices.host.ort:open_ort",
+    "litert": "devices.host.litert:open_litert",
+    "cuda": "devices.cuda.backend:open_cuda",
+    "onnxruntime-gpu": "devices.cuda.ort:open_ort_gpu",
+    "android": "devices.android.opening:open_android",
     "fake": "devices.fake:open_fake",
 }
 
 # back-end name -> "module:function"; the function lists what is attached, without opening it.
 ATTACHED: Mapping[str, str] = {
-    "onnxruntime": "devices.host:attached",
-    "litert": "devices.host:attached",
-    "cuda": "devices.cuda:attached",
-    "android": "devices.android_list:attached",
+    "onnxruntime": "devices.host.computer:attached",
+    "litert": "devices.host.computer:attached",
+    "cuda": "devices.cuda.backend:attached",
+    "android": "devices.android.listing:attached",
 }
 
 

@@ -13,15 +13,15 @@ import typer
 
 from lut.compare import compare, find_problems
 from lut.exchange import export_table, exported_ms, import_table, require_exchange_suffix
-from lut.summary import (
+from lut.table import LatencyTable, TableMetadata
+from lut.views.summary import (
     describe,
     describe_difference,
     describe_problems,
     difference_document,
     table_document,
 )
-from lut.table import LatencyTable, TableMetadata
-from pnag.space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace, load_space
 from profiler.console import DebugOption, JsonOption, new_app, print_json, print_text, run_app, say
 
 app = new_app()
@@ -42,7 +42,7 @@ def show(file: TableArgument, plot: PlotOption = None, json: JsonOption = False,
     """Device, runtime, calibration, fidelity, and the cheapest and dearest blocks."""
     table = LatencyTable.load(file)
     if plot is not None:
-        from lut.plots import plot_table
+        from lut.views.plots import plot_table
 
         plot_table(table, plot)
         say(f"drawn to {plot}")
@@ -76,7 +76,7 @@ def diff(
     """Latencies block by block (B over A), the largest differences, and what differs in the metadata."""
     difference = compare(LatencyTable.load(a), LatencyTable.load(b))
     if plot is not None:
-        from lut.plots import plot_difference
+        from lut.views.plots import plot_difference
 
         plot_difference(difference, (str(a), str(b)), plot)
         say(f"drawn to {plot}")

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from lut.blocks import BlockSpec
-from lut.canonical import plain
 from lut.errors import LutError
 from lut.identity import Unlike, unlike
 from lut.ranks import rank_correlation

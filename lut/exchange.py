@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lut.blocks import BlockSpec, HeadSpec
-from lut.csvfile import read_csv, write_csv
 from lut.entry import Entry
 from lut.errors import ExchangeError, LutError
 from lut.files import replacing
-from lut.ofa import read_ofa, write_ofa
+from lut.formats.csvfile import read_csv, write_csv
+from lut.formats.once_for_all import read_ofa, write_ofa
 from lut.table import LatencyTable, TableMetadata
 
 CSV_SUFFIXES = (".csv",)

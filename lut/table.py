@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lut.blocks import parse_block
 from lut.calibration import Calibration, Fidelity, NetworkMeasurement, fit_calibration, judge, upper_margin
-from lut.canonical import content_sha256, revive_numbers
 from lut.entry import ROLES, Entry
 from lut.errors import LutError, MissingBlockError, TableFormatError
-from lut.parquet import COLUMNS, SPEC_COLUMNS, read_parquet, spec_columns, write_parquet
+from lut.formats.canonical import content_sha256, revive_numbers
+from lut.formats.parquet import COLUMNS, SPEC_COLUMNS, read_parquet, spec_columns, write_parquet
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,18 +5,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pnag.architecture import Architecture
 from pnag.errors import PnagError
-from pnag.space import SearchSpace, load_space
+from pnag.space.architecture import Architecture
+from pnag.space.search_space import SearchSpace, load_space
 
 if TYPE_CHECKING:
-    from pnag.generate import Candidate, Generator
-    from pnag.supernet import Supernet
+    from pnag.generator.generate import Candidate, Generator
+    from pnag.supernet.supernet import Supernet
 
 __all__ = ["Architecture", "Candidate", "Generator", "PnagError", "SearchSpace", "Supernet", "load_space"]
 
 # Imported on first use: generating needs no torch, and torch takes longer to import than all the rest.
-_LAZY = {"Generator": "pnag.generate", "Candidate": "pnag.generate", "Supernet": "pnag.supernet"}
+_LAZY = {
+    "Generator": "pnag.generator.generate",
+    "Candidate": "pnag.generator.generate",
+    "Supernet": "pnag.supernet.supernet",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lut.files import require_writable
-from pnag.budget import parse_budget
-from pnag.generate import CANDIDATES, Candidate, Generator
-from pnag.run import RUNS, Run
+from pnag.generator.generate import CANDIDATES, Candidate, Generator
+from pnag.runs.run import RUNS, Run
+from pnag.space.budget import parse_budget
 from profiler.console import DebugOption, JsonOption, Progress, new_app, print_json, print_text, run_app, say
 
 if TYPE_CHECKING:
     from lut.table import LatencyTable
-    from pnag.deliver import Delivered, Workshop
-    from profiler.measurement import Measurement
+    from pnag.delivery.deliver import Delivered, Workshop
+    from profiler.measure.measurement import Measurement
 
 app = new_app()
 
@@ -90,8 +90,8 @@ def _check_targets(targets: Sequence[Path], budgets_ms: Sequence[float]) -> None
     """Say at once, not after seconds of work, that a file's suffix names no format, or that it cannot be written."""
     if not targets:
         return
-    from pnag.deliver import target_for
-    from pnag.export import check_target
+    from pnag.delivery.deliver import target_for
+    from pnag.delivery.export import check_target
 
     for target in targets:
         check_target(target)
@@ -107,7 +107,7 @@ def _check_device(name: str) -> None:
 
 
 def _open_workshop(directory: Path) -> Workshop:
-    from pnag.deliver import Workshop
+    from pnag.delivery.deliver import Workshop
 
     return Workshop(Run.load(directory))
 
@@ -115,7 +115,7 @@ def _open_workshop(directory: Path) -> Workshop:
 def _deliver(
     workshop: Workshop, found: Sequence[Candidate], targets: Sequence[Path], rows: list[dict[str, Any]], *, debug: bool
 ) -> list[Delivered]:
-    from pnag.deliver import target_for
+    from pnag.delivery.deliver import target_for
 
     delivered = []
     with Progress("exporting", len(found) * max(1, len(targets))) as progress:
@@ -146,7 +146,7 @@ def _verify(
     **options: Any,
 ) -> None:
     """Measure on the device of that name, set up as for the table; `options` say how to reach it."""
-    from profiler.measure_networks import measure_networks
+    from profiler.verification.networks import measure_networks
 
     networks = {str(index): made.network for index, made in enumerate(delivered)}
     with Progress("measuring", 0) as progress:

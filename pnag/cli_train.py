@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pnag.run import RUNS
+from pnag.runs.run import RUNS
 from profiler.console import DebugOption, JsonOption, Progress, new_app, print_json, print_text, run_app, say
 
 if TYPE_CHECKING:
-    from pnag.pipeline import Trained
+    from pnag.runs.pipeline import Trained
 
 app = new_app()
 
@@ -43,7 +43,7 @@ def train(
     debug: DebugOption = False,
 ) -> None:
     """Train evaluator and generator for a latency table; an interrupted training goes on where it was."""
-    from pnag.pipeline import TrainRequest, train_run
+    from pnag.runs.pipeline import TrainRequest, train_run
 
     request = TrainRequest(
         table=lut,

@@ -18,16 +18,16 @@ from devices.backend import Backend
 from devices.registry import attached
 from lut.files import require_writable
 from lut.table import LatencyTable
-from pnag.space import SearchSpace, load_space
-from profiler.artefacts import ArtefactCache, ahead_of, open_factory
+from pnag.space.search_space import SearchSpace, load_space
+from profiler.build.artefacts import ArtefactCache, ahead_of, open_factory
 from profiler.cli_networks import sample_units
 from profiler.cli_targets import Target, run_each, targets
 from profiler.console import DebugOption, JsonOption, Progress, new_app, print_json, print_text, run_app, say
-from profiler.plan import Unit, block_units
+from profiler.measure.plan import Unit, block_units
+from profiler.measure.sampling import sampling_for
+from profiler.measure.session import Watcher
 from profiler.profile import Job, Prepared, measure, prepare
 from profiler.report import document, summary
-from profiler.sampling import sampling_for
-from profiler.session import Watcher
 
 app = new_app()
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lut.entry import Role
-from pnag.cost import CostModel
-from pnag.space import SearchSpace, Tokens
-from profiler.plan import Unit, spread
+from pnag.space.cost import CostModel
+from pnag.space.search_space import SearchSpace, Tokens
+from profiler.measure.plan import Unit, spread
 
 _CANDIDATES = 4000
 _TILT = 4.0

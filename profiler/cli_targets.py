@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from profiler.errors import ProfilerError
-from profiler.session import Watcher
+from profiler.measure.session import Watcher
 
 T = TypeVar("T")
 

@@ -14,11 +14,11 @@ from typing import Any
 from devices.backend import Artefact, Backend
 from lut.entry import Entry
 from lut.table import LatencyTable, TableMetadata
-from profiler.artefacts import Ahead, ArtefactFactory
+from profiler.build.artefacts import Ahead, ArtefactFactory
 from profiler.errors import ExportError
-from profiler.journal import Journal, fingerprint
-from profiler.plan import Unit, reference_unit
-from profiler.session import Sampling, Session, SessionResult, Watcher
+from profiler.measure.journal import Journal, fingerprint
+from profiler.measure.plan import Unit, reference_unit
+from profiler.measure.session import Sampling, Session, SessionResult, Watcher
 
 # Of the time allowed, this share at most goes into exporting networks.
 _EXPORT_SHARE = 0.4

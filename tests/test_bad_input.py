@@ -22,9 +22,9 @@ import pytest
 from lut import cli as cli_lut
 from lut.table import LatencyTable
 from pnag import cli_generate, cli_train
-from pnag.archive import AccuracyArchive
-from pnag.sampling import sample_spread
-from pnag.space import load_space
+from pnag.accuracy.archive import AccuracyArchive
+from pnag.space.sampling import sample_spread
+from pnag.space.search_space import load_space
 from profiler import cli as cli_profile
 from tests.pnag.commands import Ended, Run, runner
 from tests.pnag.tiny import TINY_SPACE, random_supernet
@@ -46,7 +46,7 @@ TRAIN = "--lut good.parquet --accuracy good.csv"
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with good files and bad ones."""
-    from pnag.pipeline import TrainRequest, train_run
+    from pnag.runs.pipeline import TrainRequest, train_run
     from profiler.console import Progress
 
     desk = tmp_path_factory.mktemp("desk")

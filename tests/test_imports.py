@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -13,6 +14,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ALLOWED = {"devices": set(), "lut": set(), "profiler": {"devices", "lut"}, "pnag": {"lut", "profiler"}}
+# Inside a package a room imports only what stands before it, and itself. Modules without a room are rooms of their own.
+ROOMS = {
+    "profiler": ("errors", "console", "build", "measure", "verification", "profile", "report"),
+    "pnag": ("errors", "space", "data", "accuracy", "supernet", "search", "generator", "runs", "delivery", "demo"),
+}
+MOST_MODULES = 12
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for package in ALLOWED
@@ -79,14 +86,46 @@ def test_our_own_modules_are_imported_at_the_head_of_a_module(module):
         assert not hidden or is_cli(module), f"{module}:{line} hides the import of {name} in {hidden[-1]}()"
 
 
+@pytest.mark.parametrize("module", [m for m in MODULES if m.partition(".")[0] in ROOMS])
+def test_rooms_import_only_what_stands_before_them(module):
+    package, _, rest = module.partition(".")
+    room = rest.partition(".")[0]
+    if not room or is_cli(module):
+        return
+    order = ROOMS[package]
+    assert room in order, f"{module} is in no room that has a place in the order; add it to ROOMS"
+    for name, line, _ in found(module):
+        target, _, inner = name.partition(".")
+        if target == package and inner:
+            other = inner.partition(".")[0]
+            assert order.index(other) <= order.index(room), f"{module}:{line} imports {name} from a later room"
+
+
+def test_no_folder_holds_more_modules_than_one_takes_in_at_a_glance():
+    folders = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
+    crowded = {str(folder.relative_to(ROOT)): n for folder, n in folders.items() if n > MOST_MODULES}
+    assert not crowded, f"more than {MOST_MODULES} modules: {crowded}"
+
+
+@pytest.mark.parametrize("room", [m for m, path in MODULES.items() if path.name == "__init__.py"])
+def test_every_room_says_what_it_is_for(room):
+    text = ast.get_docstring(ast.parse(MODULES[room].read_text(encoding="utf-8")))
+    assert text or room.endswith("specs"), f"{room} has no docstring"
+
+
+def ancestors(module: str) -> set[str]:
+    """The packages that a module lies in: importing it runs their heads first."""
+    parts = module.split(".")
+    return {".".join(parts[:n]) for n in range(1, len(parts))}
+
+
 def test_modules_import_each_other_without_cycles():
     graph = {}
-    for module, path in MODULES.items():
+    for module in MODULES:
         targets = {name for name, _, inside in found(module) if not inside}
-        packages = {name.rpartition(".")[0] for name in targets if name in MODULES}
-        graph[module] = {name for name in targets | packages if name in MODULES and name != module}
-        if path.name != "__init__.py":  # a package's head imports its modules; they import each other, not the head
-            graph[module].discard(module.partition(".")[0])
+        targets |= {head for name in targets for head in ancestors(name)}
+        # A package's head imports its modules; they import each other, not the head.
+        graph[module] = (targets & set(MODULES)) - ancestors(module) - {module}
     list(TopologicalSorter(graph).static_order())
 
 

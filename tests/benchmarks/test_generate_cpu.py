@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks import generate_cpu
 from lut.table import LatencyTable
-from pnag.archive import AccuracyArchive
-from pnag.space import load_space
+from pnag.accuracy.archive import AccuracyArchive
+from pnag.space.search_space import load_space
 
 
 @pytest.fixture

@@ -18,16 +18,16 @@ from benchmarks import gpu_all
 from benchmarks.gpu_all import FURTHER, USUAL, Bench, Variant, run_all, shipped_archive
 from benchmarks.supernet_step import Throughput, compare, noise_images
 from devices import DeviceError, Slice
-from devices.cuda import CudaBackend
-from devices.cuda_mode import CudaMode
+from devices.cuda.backend import CudaBackend
+from devices.cuda.mode import CudaMode
 from lut.table import LatencyTable
-from pnag.archive import AccuracyArchive
-from pnag.space import SearchSpace
-from pnag.training import make_fabric
-from profiler.plan import block_units
-from profiler.session import Sampling
-from profiler.stopping import StopSettings
-from tests.devices.gpu_stand_in import CARD, StandInStream
+from pnag.accuracy.archive import AccuracyArchive
+from pnag.space.search_space import SearchSpace
+from pnag.supernet.training import make_fabric
+from profiler.measure.plan import block_units
+from profiler.measure.session import Sampling
+from profiler.measure.stopping import StopSettings
+from tests.devices.cuda.gpu_stand_in import CARD, StandInStream
 from tests.pnag.tiny import TINY_CONFIG, TINY_SPACE
 from tests.tables import made_up_table
 

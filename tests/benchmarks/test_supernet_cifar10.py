@@ -1,9 +1,9 @@
 import json
 
 from benchmarks import supernet_cifar10
-from pnag.archive import AccuracyArchive
-from pnag.space import load_space
-from tests.pnag.test_data import png, write_parquet
+from pnag.accuracy.archive import AccuracyArchive
+from pnag.space.search_space import load_space
+from tests.pnag.data.test_load import png, write_parquet
 
 
 def test_trains_evaluates_and_finds_all_done_when_run_again(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.supernet_step import NETWORKS, compare, noise_images, plain_step
-from pnag.training import make_fabric
+from pnag.supernet.training import make_fabric
 from tests.pnag.tiny import TINY_CONFIG, TINY_SPACE, coloured_squares, random_supernet
 
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lut import ConvSpec, HeadSpec, LutError, MBConvSpec
-from lut.csvfile import read_csv, write_csv
 from lut.errors import ExchangeError
 from lut.exchange import export_table, exported_ms, import_table
-from lut.ofa import ofa_parts, read_ofa, write_ofa
-from pnag.space import load_space
+from lut.formats.csvfile import read_csv, write_csv
+from lut.formats.once_for_all import ofa_parts, read_ofa, write_ofa
+from pnag.space.search_space import load_space
 from tests.tables import made_up_metadata, made_up_ms, made_up_table, with_entry
 
 SPACE = load_space()

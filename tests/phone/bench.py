@@ -4,13 +4,13 @@ import math
 from pathlib import Path
 
 from devices import Slice, load_spec
-from devices.adb import Patience
-from devices.android import open_android
-from pnag.space import load_space
-from profiler.journal import Journal
-from profiler.plan import block_units
-from profiler.session import Sampling, Session, SessionResult
-from profiler.stopping import StopSettings
+from devices.android.adb.session import Patience
+from devices.android.opening import open_android
+from pnag.space.search_space import load_space
+from profiler.measure.journal import Journal
+from profiler.measure.plan import block_units
+from profiler.measure.session import Sampling, Session, SessionResult
+from profiler.measure.stopping import StopSettings
 from tests.phone.models import PhoneModels, latency_us
 from tests.phone.phone import FakePhone
 from tests.phone.time import FakeTime

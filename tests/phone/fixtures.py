@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from devices import adb_transport
-from devices.adb_keys import load_signer, own_key_path
+from devices.android.adb import transport as adb_transport
+from devices.android.adb.keys import load_signer, own_key_path
 from tests.phone.phone import FakePhone
 from tests.phone.time import FakeTime
 from tests.phone.tool import fake_tool

@@ -8,10 +8,10 @@ import pytest
 import profiler.cli
 from lut.table import LatencyTable
 from pnag import cli_generate, cli_train
-from pnag.architecture import Architecture
-from pnag.archive import AccuracyArchive
-from pnag.space import SearchSpace
-from profiler.parity import run_file
+from pnag.accuracy.archive import AccuracyArchive
+from pnag.space.architecture import Architecture
+from pnag.space.search_space import SearchSpace
+from profiler.build.parity import run_file
 from tests.phone import FakePhone
 from tests.phone.fixtures import phone_spec
 from tests.pnag.commands import runner

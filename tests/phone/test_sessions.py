@@ -11,14 +11,14 @@ from torch import nn
 
 import profiler.cli
 from devices import Artefact, Slice, load_spec
-from devices.android import open_android
+from devices.android.opening import open_android
 from devices.errors import ConnectionLostError
 from lut.blocks import parse_block
 from lut.table import LatencyTable
-from profiler import measure_networks
-from profiler.measure_networks import OnDevice
-from profiler.modules import Network, build_network
-from profiler.plan import block_units
+from profiler.build.modules import Network, build_network
+from profiler.measure.plan import block_units
+from profiler.verification import networks as measure_networks
+from profiler.verification.networks import OnDevice
 from tests.phone import FakePhone, fake_model
 from tests.phone.bench import SPACE, Bench
 from tests.phone.fixtures import phone_spec

@@ -5,7 +5,7 @@ from typing import Any
 
 from adb_shell.exceptions import UsbDeviceNotFoundError
 
-from devices.adb_transport import Address, TcpTransport
+from devices.android.adb.transport import Address, TcpTransport
 from tests.phone.phone import FakePhone
 
 

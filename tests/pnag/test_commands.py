@@ -13,16 +13,16 @@ import pytest
 from devices import Slice
 from lut.table import LatencyTable
 from pnag import cli_generate, cli_train
-from pnag.architecture import Architecture
-from pnag.archive import AccuracyArchive
-from pnag.export_metadata import read_metadata
-from pnag.generate import Generator
-from pnag.run import GENERATOR, MANIFEST, TABLE
-from pnag.sampling import sample_spread
-from pnag.space import load_space
-from profiler import measure_networks
-from profiler.session import Sampling
-from profiler.stopping import StopSettings
+from pnag.accuracy.archive import AccuracyArchive
+from pnag.delivery.metadata import read_metadata
+from pnag.generator.generate import Generator
+from pnag.runs.run import GENERATOR, MANIFEST, TABLE
+from pnag.space.architecture import Architecture
+from pnag.space.sampling import sample_spread
+from pnag.space.search_space import load_space
+from profiler.measure.session import Sampling
+from profiler.measure.stopping import StopSettings
+from profiler.verification import networks as measure_networks
 from tests.pnag.commands import Ended, Run, runner
 from tests.tables import made_up_table
 
@@ -62,7 +62,7 @@ def generate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(scope="module")
 def run(table: Path, archive: Path) -> Path:
     """A finished run."""
-    from pnag.pipeline import TrainRequest, train_run
+    from pnag.runs.pipeline import TrainRequest, train_run
     from profiler.console import Progress
 
     out = table.with_name("run")

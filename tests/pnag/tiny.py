@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from pnag.data_sources import assemble
-from pnag.data_split import ImageData
-from pnag.space import SearchSpace
-from pnag.supernet import Supernet
-from pnag.training_config import TrainConfig
+from pnag.data.sources import assemble
+from pnag.data.split import ImageData
+from pnag.space.search_space import SearchSpace
+from pnag.supernet.supernet import Supernet
+from pnag.supernet.training_config import TrainConfig
 
 TINY_SPACE = SearchSpace(
     "tiny",

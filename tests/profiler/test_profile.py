@@ -4,11 +4,11 @@ import pytest
 
 from devices.fake import FakeBackend, FakeSettings
 from lut.table import LatencyTable
-from profiler.artefacts import SpecsFactory
+from profiler.build.artefacts import SpecsFactory
 from profiler.errors import ExportError, JournalError
 from profiler.profile import Job, measure, prepare
 from profiler.report import document, summary
-from tests.profiler.sessions import BLOCKS, NETWORKS, QUICK, SPECS, UNITS, Unit, Watcher
+from tests.profiler.measure.sessions import BLOCKS, NETWORKS, QUICK, SPECS, UNITS, Unit, Watcher
 
 MORE = tuple(
     Unit("holdout" if i % 3 == 0 else "calibration", f"n{i}", tuple(SPECS[j] for j in range(6) if i >> j & 1))

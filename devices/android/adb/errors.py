@@ -1,0 +1,81 @@
+"""What adb-shell may raise, sorted: a lost connection, to be resumed, or something only the user can change."""
+
+from __future__ import annotations
+
+import errno
+import struct
+
+from adb_shell import exceptions
+
+from devices.android.adb.transport import Address
+from devices.errors import AuthorizationError, DeviceError, RuntimeUnavailableError
+
+_STLS = "1397511251"  # 'STLS' as a number: the phone wants to talk TLS, which adb-shell does not know
+_ADB_SERVER_PORT = 5037
+
+# adb-shell's exceptions share no base. Wrong bytes after a broken connection show up as the last few.
+LOST: tuple[type[Exception], ...] = (
+    OSError,
+    exceptions.AdbConnectionError,
+    exceptions.AdbTimeoutError,
+    exceptions.InvalidChecksumError,
+    exceptions.InvalidCommandError,
+    exceptions.InvalidResponseError,
+    exceptions.TcpTimeoutException,
+    exceptions.UsbDeviceNotFoundError,
+    exceptions.UsbReadFailedError,
+    exceptions.UsbWriteFailedError,
+    KeyError,
+    struct.error,
+)
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether `error` means that the connection is gone and may be opened again."""
+    return isinstance(error, LOST) or (type(error).__module__ == "usb1" and not _is_busy(error))
+
+
+def explain(error: Exception, address: Address) -> DeviceError | None:
+    """What the user must do about `error`, or None if trying again may help."""
+    text = str(error)
+    if isinstance(error, exceptions.InvalidCommandError) and _STLS in text:
+        return RuntimeUnavailableError(
+            f"the phone at {address} wants wireless debugging over TLS, which is not supported; "
+            "connect it by USB once, run 'adb tcpip 5555', and use port 5555"
+        )
+    if isinstance(error, exceptions.DeviceAuthError):
+        return AuthorizationError(f"the phone at {address} asks for a key and none was given; check ~/.android/adbkey")
+    if _is_busy(error):
+        return RuntimeUnavailableError(
+            "the phone's USB interface is in use, most likely by a running adb server; run 'adb kill-server'"
+        )
+    if type(error).__name__ == "USBErrorAccess":
+        return RuntimeUnavailableError(
+            f"no permission to open the phone at USB ({text}); add a udev rule for it, or your user to plugdev"
+        )
+    return None
+
+
+def _is_busy(error: Exception) -> bool:
+    cause = getattr(error, "usb_error", None) or error
+    return type(cause).__name__ == "USBErrorBusy"
+
+
+def not_found(error: Exception, address: Address) -> DeviceError:
+    """The first connection cannot be made: what was tried, why it failed, what to do."""
+    if address.host is None:
+        which = f"with the serial {address.serial}" if address.serial else "with USB debugging"
+        return RuntimeUnavailableError(
+            f"no phone {which} is attached ({error}); plug it in and turn on USB debugging, or use --adb HOST:PORT"
+        )
+    if address.port == _ADB_SERVER_PORT:
+        return RuntimeUnavailableError(
+            f"{address} is where an adb server listens, not a phone; give the phone's own address, port 5555"
+        )
+    if isinstance(error, OSError) and error.errno == errno.ECONNREFUSED:
+        reason = "nothing listens there"
+    else:
+        reason = str(error) or type(error).__name__
+    return RuntimeUnavailableError(
+        f"no phone answers at {address}: {reason}; run 'adb tcpip {address.port}' over USB once, check the address"
+    )

@@ -1,0 +1,149 @@
+"""Once-for-all's latency tables in YAML: `key: {mean: ms}`, one key for each of its building blocks.
+
+Its keys name shapes (height x width x channels) instead of a position, and it has other seams than ours: our
+stem is its `Conv`, our head is its `Conv_1`, `AvgPool2D`, `Conv_2` and `Logits` together, everything else is
+an `expanded_conv`, the first block too (with `expand`, the inner channels, equal to its input's). So reading
+sums the four parts of a head, and writing splits a head by the share of its multiply-accumulates, where a
+pooling counts one for each value it takes in. Sums are kept either way; the single parts of a split head are
+not measurements.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lut.blocks import BlockSpec, ConvSpec, HeadSpec, MBConvSpec
+from lut.errors import ExchangeError
+from lut.formats.csvfile import latency
+
+_HEADER = """\
+# Latencies in ms by once-for-all's keys. A head was measured as one: Conv_1, AvgPool2D, Conv_2 and Logits are
+# its latency divided in proportion to multiply-accumulates.
+"""
+
+
+@dataclass(frozen=True)
+class OfaPart:
+    """One of once-for-all's keys, and which share of our block's latency it stands for."""
+
+    key: str
+    share: float
+
+
+def ofa_parts(block: BlockSpec) -> tuple[OfaPart, ...]:
+    """The keys that make up a block: four for a head, one for any other. Shares add up to 1."""
+    match block:
+        case ConvSpec():
+            return (OfaPart(_key("Conv", _image(block.input_shape), _image(block.output_shape)), 1.0),)
+        case MBConvSpec():
+            details = (
+                f"expand:{block.inner_channels}-kernel:{block.kernel}-stride:{block.stride}"
+                f"-idskip:{block.residual:d}-se:{block.squeeze_excite:d}-hs:{block.activation == 'hswish':d}"
+            )
+            key = _key("expanded_conv", _image(block.input_shape), _image(block.output_shape))
+            return (OfaPart(f"{key}-{details}", 1.0),)
+        case HeadSpec():
+            return _head_parts(block)
+        case _:
+            raise TypeError(
+                f"once-for-all has no key for a {type(block).__name__}; add it to lut.formats.once_for_all.ofa_parts"
+            )
+
+
+def _head_parts(head: HeadSpec) -> tuple[OfaPart, ...]:
+    area, mid, features = head.resolution**2, head.mid_channels, head.features
+    expanded, pooled = (mid, head.resolution, head.resolution), (mid, 1, 1)
+    work = {
+        _key("Conv_1", _image(head.input_shape), _image(expanded)): head.in_channels * mid * area,
+        _key("AvgPool2D", _image(expanded), _image(pooled)): mid * area,
+        _key("Conv_2", _image(pooled), _image((features, 1, 1))): mid * features,
+        _key("Logits", _image((features, 1, 1)), str(head.classes)): features * head.classes,
+    }
+    total = sum(work.values())
+    return tuple(OfaPart(key, part / total) for key, part in work.items())
+
+
+def _key(kind: str, taken: str, given: str) -> str:
+    return f"{kind}-input:{taken}-output:{given}"
+
+
+def _image(shape: tuple[int, ...]) -> str:
+    channels, height, width = shape
+    return f"{height}x{width}x{channels}"
+
+
+def read_ofa(text: str, blocks: Iterable[BlockSpec]) -> tuple[dict[str, float], int]:
+    """Latencies in ms by our block keys, and how many keys of the file belong to none of `blocks`.
+
+    Published files hold several widths and resolutions, so keys of other blocks are no error; a block
+    with a part missing is left out. Raises `ExchangeError` for what is not YAML, not of this form, a key
+    that occurs twice, or a mean that is not a number above 0.
+    """
+    means = _means(text)
+    latencies: dict[str, float] = {}
+    used: set[str] = set()
+    for block in blocks:
+        keys = [part.key for part in ofa_parts(block)]
+        if all(key in means for key in keys):
+            latencies[block.key] = math.fsum(means[key] for key in keys)
+            used.update(keys)
+    if not used:
+        raise ExchangeError(
+            f"none of the {len(means)} keys is a block of the space; check --space, --resolution and --classes"
+        )
+    return latencies, len(means.keys() - used)
+
+
+def write_ofa(latencies_ms: Mapping[str, float], blocks: Iterable[BlockSpec]) -> str:
+    """The text of a YAML file with a `mean` for every part of the `blocks` that have a latency."""
+    lines = [
+        f"{part.key}:\n  mean: {latencies_ms[block.key] * part.share!r}\n"
+        for block in blocks
+        if block.key in latencies_ms
+        for part in ofa_parts(block)
+    ]
+    return _HEADER + "".join(lines)
+
+
+def _means(text: str) -> dict[str, float]:
+    import yaml
+
+    try:
+        document = yaml.load(text, Loader=_unique_loader())
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}: " if mark else ""
+        raise ExchangeError(f"{place}{getattr(error, 'problem', None) or 'not valid YAML'}") from error
+    if not isinstance(document, dict):
+        raise ExchangeError("not a mapping; once-for-all's tables are 'key: {mean: ms}'")
+    means = {}
+    for key, value in document.items():
+        if not (isinstance(key, str) and isinstance(value, dict) and "mean" in value):
+            raise ExchangeError(f"{key}: {value!r:.60} is not of the form {{mean: ms}}; once-for-all's tables are")
+        try:
+            means[key] = latency(value["mean"])
+        except ExchangeError as error:
+            raise ExchangeError(f"{key}: {error}") from error
+    return means
+
+
+def _unique_loader() -> Any:
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class UniqueLoader(base):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if key.value in seen and isinstance(key.value, str):
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} occurs twice", key.start_mark)
+                if isinstance(key.value, str):
+                    seen.add(key.value)
+            mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+            return mapping
+
+    return UniqueLoader

@@ -1,0 +1,91 @@
+"""A table's file: rows as parquet columns, metadata as JSON under the key `lut` of the parquet schema."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from lut.blocks import BlockSpec
+from lut.entry import Entry
+from lut.errors import TableFormatError
+from lut.files import replacing
+from lut.formats.canonical import plain
+
+METADATA_KEY = b"lut"
+SPEC_COLUMNS = (
+    "kind", "in_channels", "out_channels", "mid_channels", "features", "classes", "kernel", "expand", "stride",
+    "activation", "squeeze_excite", "resolution",
+)  # fmt: skip
+COLUMNS = (*(f.name for f in fields(Entry)), *SPEC_COLUMNS)
+
+
+def spec_columns(spec: BlockSpec | None) -> dict[str, Any]:
+    """The fields of a block by column name, None where its kind has no such field (or there is no block)."""
+    return {name: getattr(spec, name, None) for name in SPEC_COLUMNS}
+
+
+def write_parquet(path: str | Path, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> None:
+    """Write rows (by `COLUMNS`; NaN becomes null) and metadata, whole or not at all. Raises `OutputError`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    absent = [{key: None if _is_nan(value) else value for key, value in row.items()} for row in rows]
+    text = json.dumps(plain(metadata), sort_keys=True, allow_nan=False)
+    arrow = pa.Table.from_pylist(absent, schema=_schema()).replace_schema_metadata({METADATA_KEY: text.encode()})
+    with replacing(path) as temporary:
+        pq.write_table(arrow, temporary, write_page_checksum=True)
+
+
+def read_parquet(path: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows by column name, null as None, and the metadata.
+
+    Raises `TableFormatError` if the file is missing, unreadable, damaged, or not a latency table.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    if not path.is_file():
+        raise TableFormatError(f"no latency table at {path}; make one with pnag-profile --out {path}")
+    try:
+        arrow = pq.read_table(path, page_checksum_verification=True)
+        rows = arrow.to_pylist()
+        raw = (arrow.schema.metadata or {}).get(METADATA_KEY)
+        metadata = None if raw is None else json.loads(raw)
+    except PermissionError as error:
+        raise TableFormatError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+    except (pa.ArrowException, OSError, EOFError, ValueError, MemoryError, OverflowError) as error:
+        raise TableFormatError(f"{path} is damaged or not a parquet file ({_reason(error)}); profile again") from error
+    if not isinstance(metadata, dict):
+        raise TableFormatError(f"{path} is parquet but not a latency table: it has no '{METADATA_KEY.decode()}'")
+    if missing := [f.name for f in fields(Entry) if f.name not in arrow.column_names]:
+        raise TableFormatError(f"{path} lacks the columns {', '.join(missing)}; profile again")
+    return rows, metadata
+
+
+def _reason(error: BaseException) -> str:
+    """What is wrong, without the path, which pyarrow repeats, and its guesses at the cause."""
+    line = (str(error) or type(error).__name__).splitlines()[0]
+    return re.sub(r"^Could not open Parquet input source '.*?': ", "", line).partition(". ")[0]
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    text, number, count = pa.string(), pa.float64(), pa.int64()
+    types = {
+        "role": text, "block": text, "runs": count, "rounds": count, "samples_ms": pa.list_(number),
+        "flags": pa.list_(text), "reason": text, "blocks": pa.list_(text), "round_states": pa.list_(text),
+    }  # fmt: skip
+    columns = [(f.name, types.get(f.name, number)) for f in fields(Entry)]
+    spec_types = {"kind": text, "activation": text, "squeeze_excite": pa.bool_()}
+    return pa.schema(columns + [(name, spec_types.get(name, pa.int32())) for name in SPEC_COLUMNS])

@@ -1,0 +1,195 @@
+"""The accuracy archive: which architectures have which accuracy, by whom it was measured, as a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lut.files import replacing
+from pnag.errors import ArchitectureError, ArchiveError, SpaceError
+from pnag.space.architecture import Architecture
+from pnag.space.search_space import SearchSpace, Tokens
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+METADATA_KEY = b"archive"
+# What comes with the program: accuracies on CIFAR-10 of networks of the default space, with their recipe inside.
+SHIPPED = Path(__file__).parent / "archives" / "cifar10-w1.2.parquet"
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class AccuracyArchive:
+    """Accuracies of architectures of one space; a device has no part in it.
+
+    `tokens` (n, length) int8, `accuracy` (n,) in 0 … 1 on the split named by `split`, `test_accuracy` (n,) or
+    None. `source` says where they come from: `supernet` (a hash), `data` (an identity), `recipe`; empty for
+    others' files.
+    """
+
+    space: SearchSpace
+    tokens: Tokens
+    accuracy: Array
+    test_accuracy: Array | None = None
+    split: str = "val"
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.accuracy)
+
+    @property
+    def architectures(self) -> list[Architecture]:
+        """The architectures in order."""
+        return self.space.decode(self.tokens)
+
+    @property
+    def sha256(self) -> str:
+        """Hash over architectures and accuracies, whatever the order of the rows and the file's kind."""
+        rows = zip(self.architectures, self.accuracy.tolist(), self._test_values(), strict=True)
+        text = "\n".join(sorted(f"{architecture} {accuracy!r} {test!r}" for architecture, accuracy, test in rows))
+        return hashlib.sha256(f"{self.split}\n{text}".encode()).hexdigest()
+
+    def _test_values(self) -> Sequence[float | None]:
+        return [None] * len(self) if self.test_accuracy is None else self.test_accuracy.tolist()
+
+    # -- files ------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write `.parquet` with all metadata, or `.csv` with the columns alone; whole or not at all."""
+        import pandas as pd
+
+        path = Path(path)
+        columns: dict[str, Any] = {"architecture": [str(a) for a in self.architectures], "accuracy": self.accuracy}
+        if self.test_accuracy is not None:
+            columns["test_accuracy"] = self.test_accuracy
+        frame = pd.DataFrame({**columns, "split": self.split})
+        if path.suffix == ".csv":
+            with replacing(path) as temporary:
+                frame.to_csv(temporary, index=False)
+            return
+        if path.suffix != ".parquet":
+            raise ArchiveError(f"{path.name} has an unknown suffix; write an archive as .parquet or .csv")
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        metadata = {
+            "schema_version": SCHEMA_VERSION,
+            "space": self.space.to_dict(),
+            "source": dict(self.source),
+            "content_sha256": self.sha256,
+        }
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        kept = {**(table.schema.metadata or {}), METADATA_KEY: json.dumps(metadata).encode()}
+        with replacing(path) as temporary:
+            pq.write_table(table.replace_schema_metadata(kept), temporary, compression="zstd")
+
+    @classmethod
+    def load(cls, path: str | Path, space: SearchSpace) -> Self:
+        """Read a parquet or CSV file whose rows are of `space`.
+
+        The columns `architecture` and `accuracy` are enough. In ours, width and choices of the file's space must
+        be those of `space`, while resolution and classes may differ: the archive's `space` then tells them.
+        Raises `ArchiveError` naming the row.
+        """
+        path = Path(path)
+        frame, metadata = _read(path)
+        if metadata is not None:
+            space = _space_of(path, metadata, space)
+        archive = cls._from_frame(path, frame, space, (metadata or {}).get("source", {}))
+        if metadata is not None and archive.sha256 != metadata.get("content_sha256"):
+            raise ArchiveError(f"archive {path} is damaged: its rows do not match its hash; make it again")
+        return archive
+
+    @classmethod
+    def _from_frame(cls, path: Path, frame: pd.DataFrame, space: SearchSpace, source: Mapping[str, Any]) -> Self:
+        for column in ("architecture", "accuracy"):
+            if column not in frame.columns:
+                raise ArchiveError(
+                    f"archive {path.name} has columns {', '.join(map(str, frame.columns))}; "
+                    "it needs 'architecture' and 'accuracy'"
+                )
+        if frame.empty:
+            raise ArchiveError(f"archive {path.name} has no rows; give architectures with their accuracies")
+        tokens = _tokens(path, frame["architecture"].tolist(), space)
+        test = _accuracies(path, frame, "test_accuracy") if "test_accuracy" in frame.columns else None
+        splits = sorted({str(value) for value in frame["split"]}) if "split" in frame.columns else ["unknown"]
+        if len(splits) > 1:
+            raise ArchiveError(f"archive {path.name} mixes the splits {', '.join(splits)}; keep the rows of one")
+        return cls(space, tokens, _accuracies(path, frame, "accuracy"), test, splits[0], source)
+
+
+def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
+    """The rows, and our metadata if the file has it."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise ArchiveError(f"no archive at {path}; give a .parquet or .csv file")
+    try:
+        if path.suffix == ".csv":
+            return pd.read_csv(path), None
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(path)
+        raw = (table.schema.metadata or {}).get(METADATA_KEY)
+        metadata = None if raw is None else json.loads(raw)
+        return table.to_pandas(), metadata
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise ArchiveError(f"archive {path} cannot be read ({reason}); give an intact .parquet or .csv file") from error
+
+
+def _space_of(path: Path, metadata: Mapping[str, Any], space: SearchSpace) -> SearchSpace:
+    version = metadata.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ArchiveError(
+            f"archive {path} has schema version {version}, this program reads {SCHEMA_VERSION}; convert it"
+        )
+    try:
+        own = SearchSpace.from_dict(metadata.get("space", {}))
+        space.require_same_family(own, f"archive {path.name}")
+    except SpaceError as error:
+        raise ArchiveError(str(error)) from error
+    return own
+
+
+def _tokens(path: Path, texts: Sequence[object], space: SearchSpace) -> Tokens:
+    seen: dict[Architecture, int] = {}
+    for row, text in enumerate(texts, start=1):
+        try:
+            architecture = Architecture.parse(str(text))
+            space.check(architecture)
+        except ArchitectureError as error:
+            raise ArchiveError(f"row {row} of archive {path.name}: {error}; correct or remove the row") from error
+        if architecture in seen:
+            raise ArchiveError(
+                f"rows {seen[architecture]} and {row} of archive {path.name} are both {architecture}; keep one of them"
+            )
+        seen[architecture] = row
+    return space.encode(seen)
+
+
+def _accuracies(path: Path, frame: pd.DataFrame, column: str) -> Array:
+    import pandas as pd
+
+    values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float)
+    wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
+    if len(wrong) == 0:
+        return values
+    row = int(wrong[0])
+    given = frame[column].iloc[row]
+    advice = "remove the row or measure it"
+    if 1 < values[row] <= 100:
+        advice = "divide accuracies in percent by 100"
+    raise ArchiveError(
+        f"row {row + 1} of archive {path.name} has {column} {given}; accuracies are shares from 0 to 1: {advice}"
+    )

@@ -1,0 +1,114 @@
+"""How strongly the features of each group count: the prior variances under which the data are most probable.
+
+The model is y = offset + x · w + noise, with w of every feature drawn under the variance of its group, a wide prior
+for the offset, and the noise of row i having the variance `noise · spread_i`. Groups of one kind are drawn together:
+where the data say nothing of a group, it takes the strength of its kind instead of none at all, so that more data
+can bring it out later.
+
+Sources: Rasmussen and Williams, Gaussian Processes for Machine Learning, section 5.4; Zhou et al., MM Algorithms for
+Variance Components Models, 2019, update 6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnag.accuracy.features import FeatureMap
+
+Array = NDArray[np.float64]
+Matrix = NDArray[np.float32]
+Index = NDArray[np.int64]
+
+_CAUTIOUS_STEPS, _STEPS = 12, 30
+_WARM_STEPS = 6
+_LIKENESS = 0.7  # of the logarithms of variances within a kind, as a standard deviation
+_SMALLEST_RATIO = 1e-6  # by rounding, what is asked may be below 0
+_LOWEST, _HIGHEST = -14.0, 4.0  # logarithms of a group's share of the variance of y
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """Prior variance of the features of each group, (groups,), and the noise's; `end` is where the search ended."""
+
+    variances: Array
+    noise: float
+    end: Array
+
+
+class Evidence:
+    """The groups' covariances of some rows, for targets that change. The first four groups are main effects.
+
+    `x` has shape (n, features), `groups` (features,); `kinds` (groups,) says which groups are of one kind, -1 of none.
+    """
+
+    def __init__(self, x: Matrix, groups: Index, kinds: Index) -> None:
+        n, count = len(x), int(groups.max()) + 1
+        self._kinds = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds[kinds >= 0])]
+        self._lower = np.tril_indices(n)
+        self._diagonal = np.cumsum(np.arange(1, n + 1)) - 1
+        self._sizes, self._kernels = np.empty(count), np.empty((count, len(self._lower[0])))
+        for group in range(count):
+            part = x[:, groups == group].astype(np.float64)
+            self._sizes[group] = max(1.0, float(np.square(part).sum()) / n)
+            self._kernels[group] = (part @ part.T / self._sizes[group])[self._lower]
+
+    @classmethod
+    def of(cls, features: FeatureMap, x: Matrix) -> Self:
+        """The covariances of rows x of these features."""
+        return cls(x, features.groups, features.alike)
+
+    def maximise(self, y: Array, spread: Array, start: Strengths | None = None) -> Strengths:
+        """The most probable variances for standardised targets y (n,); `start` are those of similar targets.
+
+        The first steps are those of the minorise-maximise algorithm, which cannot overshoot; a quasi-Newton method
+        goes on from there.
+        """
+        from scipy.optimize import minimize
+
+        count = len(self._sizes)
+        log = np.log([*([0.2] * 4), *([0.02] * (count - 4)), 0.1]) if start is None else start.end
+        lowest, highest = np.array([_LOWEST] * count + [-9.0]), np.array([_HIGHEST] * count + [1.0])
+        for _ in range(_CAUTIOUS_STEPS if start is None else 0):
+            _, asked, allowed = self._parts(log, y, spread)
+            ratio = np.divide(asked, allowed, out=np.ones_like(asked), where=allowed > 0)  # 0 / 0: of no features
+            log = np.clip(log + 0.5 * np.log(np.maximum(ratio, _SMALLEST_RATIO)), lowest, highest)
+        found = minimize(
+            self._improbability, log, (y, spread), jac=True, bounds=list(zip(lowest, highest, strict=True)),
+            method="L-BFGS-B", options={"maxiter": _STEPS if start is None else _WARM_STEPS},
+        )  # fmt: skip
+        return Strengths(np.exp(found.x[:-1]) / self._sizes, float(np.exp(found.x[-1])), found.x)
+
+    def _improbability(self, log: Array, y: Array, spread: Array) -> tuple[float, Array]:
+        """Negative logarithm of the evidence and of how unlike groups of a kind are, with its gradient."""
+        value, asked, allowed = self._parts(log, y, spread)
+        gradient = 0.5 * (allowed - asked) * np.exp(log)
+        for kind in self._kinds:
+            each = log[kind] - np.log(self._sizes[kind])
+            unlike = (each - each.mean()) / _LIKENESS**2
+            value += 0.5 * float(unlike @ (each - each.mean()))
+            gradient[kind] += unlike
+        return value, gradient
+
+    def _parts(self, log: Array, y: Array, spread: Array) -> tuple[float, Array, Array]:
+        """Negative logarithm of the evidence; per component, what the data and what the prior ask of it."""
+        from scipy.linalg import cho_factor, cho_solve
+        from scipy.linalg.lapack import dpotri
+
+        n, variances = len(y), np.exp(log)
+        covariance = np.empty((n, n), order="F")
+        covariance[self._lower] = variances[:-1] @ self._kernels + 1.0
+        covariance[np.diag_indices(n)] += variances[-1] * spread
+        factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
+        alpha = cho_solve(factor, y, check_finite=False)
+        value = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor[0])).sum())
+        inverse = dpotri(factor[0], lower=1, overwrite_c=1)[0][self._lower]
+        both = 2 * np.stack([alpha[self._lower[0]] * alpha[self._lower[1]], inverse], axis=1)
+        both[self._diagonal] /= 2
+        of_groups = self._kernels @ both  # (groups, 2)
+        asked = np.append(of_groups[:, 0], np.square(alpha) @ spread)
+        allowed = np.append(of_groups[:, 1], inverse[self._diagonal] @ spread)
+        return value, asked, allowed

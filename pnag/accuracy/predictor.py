@@ -1,0 +1,137 @@
+"""Accuracy of an architecture from what its layers are: main effects and pairs of layers, as one quadratic form.
+
+Every layer has a code: 0 if it is absent, else 1 + its choice of expand ratio and kernel. An architecture's
+merit and its predicted accuracy are
+
+    m(a) = bias + Σ_l w[l, code_l] + ½ Σ_l Σ_m W[l, code_l, m, code_m],    Â(a) = ceiling - exp(-m(a)),
+
+so that the merits of *all* networks which differ from `a` in one layer come from one matrix product. Accuracy
+levels off as networks grow: what a layer brings is the same share of what is missing to the ceiling, not the
+same number of points. Without a ceiling, which is infinite then, merit and accuracy are the same.
+How the weights are learnt is in `pnag.accuracy.predictor_fit`; this module needs numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnag.space.search_space import SearchSpace, Tokens
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+Weights = NDArray[np.float32]
+
+_CHUNK = 4096
+_LOWEST = 50.0  # of minus the merit: no network is that bad, and its exponential is still a number
+
+
+@dataclass(frozen=True)
+class LayerCodes:
+    """Tokens as one code per layer, and back. Layers are counted over all units, `layers` in total."""
+
+    space: SearchSpace
+
+    @property
+    def layers(self) -> int:
+        """Layers of the largest network."""
+        return self.space.units * self.space.layers
+
+    @property
+    def codes(self) -> int:
+        """Codes of a layer: absent, or one of expands × kernels."""
+        return 1 + len(self.space.expands) * len(self.space.kernels)
+
+    def of(self, tokens: Tokens) -> Codes:
+        """Codes of canonical tokens, shape (n, layers)."""
+        units = np.asarray(tokens, dtype=np.int64).reshape(-1, self.space.units, self.space.tokens_per_unit)
+        codes = np.maximum(len(self.space.kernels) * (units[:, :, 1::2] - 1) + units[:, :, 2::2], 0)
+        flat: Codes = codes.reshape(len(codes), self.layers)
+        return flat
+
+    def tokens(self, codes: Codes) -> Tokens:
+        """The inverse of `of`, shape (n, length). Present layers must come first and be as many as a depth."""
+        space = self.space
+        by_unit = codes.reshape(-1, space.units, space.layers)
+        depth = (by_unit > 0).sum(axis=2)
+        index = np.zeros(space.layers + 1, dtype=np.int8)
+        index[list(space.depths)] = np.arange(len(space.depths))
+        out = np.zeros((len(by_unit), space.units, space.tokens_per_unit), dtype=np.int8)
+        present, choice = by_unit > 0, np.maximum(by_unit - 1, 0)
+        out[:, :, 0] = index[depth]
+        out[:, :, 1::2] = np.where(present, choice // len(space.kernels) + 1, 0)
+        out[:, :, 2::2] = np.where(present, choice % len(space.kernels) + 1, 0)
+        return out.reshape(len(out), space.length)
+
+    def one_hot(self, codes: Codes) -> Weights:
+        """Shape (n, layers · codes), float32."""
+        out = np.zeros((len(codes), self.layers * self.codes), dtype=np.float32)
+        columns = codes + np.arange(self.layers) * self.codes
+        out[np.arange(len(codes))[:, None], columns] = 1.0
+        return out
+
+
+@dataclass(frozen=True)
+class AccuracyPredictor:
+    """The quadratic form and the ceiling, learnt, with the error on architectures that took no part in the learning.
+
+    `main` has shape (layers · codes,), `pairs` (layers · codes, layers · codes), symmetric and zero between
+    codes of the same layer. `error` is the root mean square error on unseen architectures, as a fraction,
+    the noise of the measured accuracies included; `rank_correlation` is of the same unseen predictions.
+    """
+
+    space: SearchSpace
+    bias: float
+    main: Weights
+    pairs: Weights
+    error: float
+    rank_correlation: float
+    noise: float
+    ceiling: float = np.inf
+
+    @property
+    def codes(self) -> LayerCodes:
+        """How tokens become codes."""
+        return LayerCodes(self.space)
+
+    def __call__(self, tokens: Tokens) -> Array:
+        """Predicted accuracy, shape (n,), of canonical tokens of shape (n, length)."""
+        return self.accuracy(self.merit(tokens))
+
+    def accuracy(self, merit: Array) -> Array:
+        """Accuracy of networks of that merit, of any shape; it grows with the merit."""
+        return merit if np.isinf(self.ceiling) else self.ceiling - np.exp(np.minimum(-merit, _LOWEST))
+
+    def merit(self, tokens: Tokens) -> Array:
+        """m(a), shape (n,), of canonical tokens of shape (n, length)."""
+        codec, out = self.codes, np.empty(len(tokens))
+        for start in range(0, len(tokens), _CHUNK):
+            x = codec.one_hot(codec.of(tokens[start : start + _CHUNK]))
+            out[start : start + _CHUNK] = np.einsum("nf,nf->n", x, x @ (self.pairs / 2) + self.main)
+        return out + self.bias
+
+    def changes(self, codes: Codes) -> Array:
+        """What setting one layer to another code adds to the merit, (n, layers, codes); 0 for the present code."""
+        codec = self.codes
+        field = (codec.one_hot(codes) @ self.pairs + self.main).reshape(len(codes), codec.layers, codec.codes)
+        now = np.take_along_axis(field, codes[:, :, None], axis=2)
+        return np.asarray(field - now, dtype=np.float64)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything but the space, for a file."""
+        numbers = np.array([self.bias, self.error, self.rank_correlation, self.noise, self.ceiling])
+        return {"numbers": numbers, "main": self.main, "pairs": self.pairs}
+
+    @classmethod
+    def from_arrays(cls, space: SearchSpace, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The inverse of `arrays`. Raises `KeyError` or `ValueError` if they do not fit the space."""
+        main, pairs = arrays["main"], arrays["pairs"]
+        codec = LayerCodes(space)
+        if main.shape != (codec.layers * codec.codes,) or pairs.shape != main.shape * 2:
+            raise ValueError(f"a predictor of shapes {main.shape} and {pairs.shape} does not fit {space.name}")
+        bias, error, correlation, noise, ceiling = arrays["numbers"].tolist()
+        return cls(space, bias, main, pairs, error, correlation, noise, ceiling)

@@ -1,0 +1,327 @@
+"""Learn the accuracy predictor: Bayesian linear regression on main effects and pairs, strengths from the evidence.
+
+Every group of features (`pnag.accuracy.features`) has a prior variance of its own. All of them and the noise are found
+by maximising the marginal likelihood (`pnag.accuracy.evidence`). An archive of a few hundred accuracies leaves the
+pairs small and one of many thousands brings them out.
+
+The accuracies themselves are learnt so first. Then, for ceilings ever nearer above the best of them, their merits
+are: by a step of Fisher scoring each, from the last predictions p, on the working response
+m(p) + (A - p) / (c - p), weighted by c - p since that is what the noise of an accuracy is divided by. The ceiling
+stays that predicts held-out accuracies best, if it does so better than none, and further steps settle the merits.
+Where there are many accuracies, all this is done with some of them, and one more step takes all.
+
+Sources: Rasmussen and Williams, Gaussian Processes for Machine Learning, sections 2.1 and 5.4; McCullagh and
+Nelder, Generalized Linear Models, section 2.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnag.accuracy.evidence import Evidence, Strengths
+from pnag.accuracy.features import FeatureMap
+from pnag.accuracy.predictor import AccuracyPredictor
+from pnag.errors import ArchiveError
+from pnag.space.search_space import SearchSpace, Tokens
+
+Array = NDArray[np.float64]
+Matrix = NDArray[np.float32]
+Index = NDArray[np.int64]
+Factor = tuple[NDArray[Any], bool]
+Report = Callable[[float], None]
+
+_FEWEST = 8
+_HEADROOMS = (0.5, 0.2, 0.1, 0.05)  # of ceilings over the best accuracy, relative to the range of the accuracies
+_SETTLING_STEPS = 2
+_EVIDENCE_ROWS = 900
+_DUAL_ROWS = 4000
+_LOO_ROWS = 2000
+
+
+def fit_predictor(
+    space: SearchSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0, report: Report | None = None
+) -> AccuracyPredictor:
+    """Learn from measured accuracies, shapes (n, length) and (n,).
+
+    The error is exact leave-one-out error. `report` is called with the share done, between 0 and 1. Raises
+    `ArchiveError` for fewer than eight architectures.
+    """
+    return fit_posterior(space, tokens, accuracy, seed=seed, report=report).predictor
+
+
+def fit_posterior(
+    space: SearchSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0, report: Report | None = None
+) -> Posterior:
+    """The same, with what is left open by these accuracies."""
+    if len(tokens) < _FEWEST:
+        raise ArchiveError(f"{len(tokens)} accuracies are too few to learn from; give {_FEWEST} or more")
+    order = np.random.default_rng(seed).permutation(len(tokens))
+    some = np.sort(order[:_DUAL_ROWS])
+    rows = np.searchsorted(some, np.sort(order[: len(some)][:_EVIDENCE_ROWS]))
+    low, high = float(accuracy.min()), float(accuracy.max())
+    learner = _Learner(FeatureMap(space), tokens[some], accuracy[some], (low, high))
+    steps = _Steps(learner, Evidence.of(learner.features, learner.x[rows]), rows, report or (lambda share: None))
+    best = last = steps.take(None, np.inf)
+    for headroom in _HEADROOMS if high > low else ():
+        last = steps.take(last.predictor, high + headroom * (high - low))
+        if last.predictor.error > best.predictor.error:
+            break
+        best = last
+    for _ in range(_SETTLING_STEPS if np.isfinite(best.predictor.ceiling) else 0):
+        settled = steps.take(best.predictor, best.predictor.ceiling)
+        if settled.predictor.error > best.predictor.error:
+            break
+        best = settled
+    if len(some) < len(tokens):
+        every = _Learner(learner.features, tokens, accuracy, (low, high))
+        target = every.target(best.predictor, best.predictor.ceiling)
+        best = replace(best, predictor=every.learn(target, best.strengths))
+    if report is not None:
+        report(1.0)
+    return best
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What weights are learnt for: targets y (n,), how much each counts over the noise, and the merits' ceiling.
+
+    `missing` is by how much accuracies are below the ceiling on average, which weights are relative to.
+    """
+
+    y: Array
+    weight: Array
+    ceiling: float
+    missing: float = 1.0
+
+    @cached_property
+    def mean(self) -> float:
+        """Weighted mean of y."""
+        return float(np.average(self.y, weights=self.weight**2))
+
+    @cached_property
+    def scale(self) -> float:
+        """Deviation of y, 1 where it has none."""
+        return float(self.y.std()) or 1.0
+
+    @property
+    def standard(self) -> Array:
+        """y less its mean, over its deviation."""
+        return (self.y - self.mean) / self.scale
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A predictor, and what the accuracies that it was learnt from leave open."""
+
+    predictor: AccuracyPredictor
+    learner: _Learner
+    target: _Target
+    strengths: Strengths
+
+    def draw(self, rng: np.random.Generator) -> AccuracyPredictor:
+        """A predictor drawn from what is likely.
+
+        Where more accuracies were learnt from than are laid out in full, the distance is that of the part which was.
+        Source: Wilson et al., Efficiently Sampling Functions from Gaussian Process Posteriors, 2020: Matheron's rule.
+        """
+        from scipy.linalg import cho_solve
+
+        x, factor, prior = self._laid_out
+        weights, offset = np.sqrt(prior) * rng.standard_normal(len(prior)), float(rng.standard_normal())
+        noise = np.sqrt(self.strengths.noise) * rng.standard_normal(len(x))
+        said = x @ weights.astype(np.float32) + self.target.weight * offset + noise
+        known = cho_solve(factor, said, check_finite=False)
+        weights -= prior * (x.T @ known.astype(np.float32))
+        offset -= float(known @ self.target.weight)
+        main, pairs = self.learner.features.quadratic_form(self.target.scale * weights)
+        mean = self.predictor
+        return replace(
+            mean,
+            bias=mean.bias + self.target.scale * offset,
+            main=mean.main + main.astype(np.float32),
+            pairs=mean.pairs + pairs.astype(np.float32),
+        )
+
+    def scaled(self, tokens: Tokens) -> Matrix:
+        """Features and a one for the offset, (n, features + 1), scaled so that products are covariances of merits.
+
+        These are the covariances before any accuracy is known, in the unit of the standardised targets.
+        """
+        prior = self.strengths.variances[self.learner.features.groups]
+        scaled = self.learner.features(tokens) * np.sqrt(prior).astype(np.float32)
+        return np.concatenate([scaled, np.ones((len(tokens), 1), dtype=np.float32)], axis=1)
+
+    def sharpness(self, tokens: Tokens) -> Matrix:
+        """How much accuracies change with merits, (n,), relative to those learnt from: less near the ceiling."""
+        if np.isinf(self.target.ceiling):
+            return np.ones(len(tokens), dtype=np.float32)
+        at = np.clip(self.predictor(tokens), *self.learner.between)
+        return ((self.target.ceiling - at) / self.target.missing).astype(np.float32)
+
+    def told(self, rows: Matrix) -> Matrix:
+        """What the accuracies say of combinations of `scaled` rows (m, features + 1): a column (n,) for each.
+
+        Products of these columns are what known accuracies take away from the combinations' covariances.
+        """
+        from scipy.linalg import solve_triangular
+
+        x, factor, prior = self._laid_out
+        shared = (x * np.sqrt(prior).astype(np.float32)) @ rows[:, :-1].T
+        shared += np.outer(self.target.weight, rows[:, -1])
+        told: Matrix = solve_triangular(factor[0], shared, lower=True, check_finite=False).astype(np.float32)
+        return told
+
+    @cached_property
+    def _laid_out(self) -> tuple[Matrix, Factor, Array]:
+        """Features (n, features) times the targets' weights, the factor of their covariance, variances of features."""
+        x, prior = self.learner.weighted(self.target), self.strengths.variances[self.learner.features.groups]
+        return x, _factor_covariance(x, self.target.weight, prior, self.strengths.noise), prior
+
+
+@dataclass
+class _Steps:
+    """Steps of learning one after another: the search for strengths goes on where the last one ended."""
+
+    learner: _Learner
+    evidence: Evidence
+    rows: Index
+    report: Report
+    strengths: Strengths | None = None
+    taken: int = 0
+
+    def take(self, last: AccuracyPredictor | None, ceiling: float) -> Posterior:
+        """What is learnt with that ceiling, starting from what the last predictor says."""
+        target, rows = self.learner.target(last, ceiling), self.rows
+        self.strengths = self.evidence.maximise(target.standard[rows], target.weight[rows] ** -2.0, self.strengths)
+        predictor = self.learner.learn(target, self.strengths)
+        self.taken += 1
+        self.report(min(1.0, self.taken / (1 + len(_HEADROOMS) + _SETTLING_STEPS)))
+        return Posterior(predictor, self.learner, target, self.strengths)
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """Learns linear weights of the same architectures for targets that change.
+
+    `between` are the lowest and the highest accuracy, which predictions are held to.
+    """
+
+    features: FeatureMap
+    tokens: Tokens
+    accuracy: Array
+    between: tuple[float, float]
+
+    @cached_property
+    def x(self) -> Matrix:
+        """All features, (n, features)."""
+        return self.features(self.tokens)
+
+    def weighted(self, target: _Target) -> Matrix:
+        """All features, each row times its target's weight."""
+        return self.x if np.ptp(target.weight) == 0 else self.x * target.weight[:, None].astype(np.float32)
+
+    def target(self, last: AccuracyPredictor | None, ceiling: float) -> _Target:
+        """What is learnt next: the accuracies, or merits near those that the last predictor gives."""
+        if last is None or np.isinf(ceiling):
+            return _Target(self.accuracy, np.ones(len(self.accuracy)), ceiling)
+        at = np.clip(last(self.tokens), *self.between)
+        missing = ceiling - at
+        mean = float(missing.mean())
+        return _Target((self.accuracy - at) / missing - np.log(missing), missing / mean, ceiling, mean)
+
+    def learn(self, target: _Target, strengths: Strengths) -> AccuracyPredictor:
+        """The predictor for a target, and its errors."""
+        y, weight, ceiling, scale = target.y, target.weight, target.ceiling, target.scale
+        x = self.weighted(target)
+        solve = _solve_dual if len(x) <= _DUAL_ROWS else _solve_primal
+        prior = strengths.variances[self.features.groups]
+        weights, offset, residual = solve(x, weight * target.standard, weight, prior, strengths.noise)
+        main, pairs = self.features.quadratic_form(weights)
+        judged = slice(0, len(residual))
+        missing = 1.0 if np.isinf(ceiling) else float((ceiling - self.accuracy).mean())
+        found = AccuracyPredictor(
+            self.features.space,
+            target.mean + scale * offset,
+            (scale * main).astype(np.float32),
+            (scale * pairs).astype(np.float32),
+            error=0.0,
+            rank_correlation=0.0,
+            noise=missing * scale * float(np.sqrt(strengths.noise)),
+            ceiling=ceiling,
+        )
+        predicted = found.accuracy(y[judged] - scale * residual / weight[judged])
+        return replace(
+            found,
+            error=float(np.sqrt(np.mean((predicted - self.accuracy[judged]) ** 2))),
+            rank_correlation=rank_correlation(predicted, self.accuracy[judged]),
+        )
+
+
+def _factor_covariance(x: Matrix, ones: Array, prior: Array, noise: float) -> Factor:
+    """Cholesky factor of the rows' (n, n) covariance, offset (whose column is `ones`) and noise included."""
+    from scipy.linalg import cho_factor
+
+    scaled = x * np.sqrt(prior).astype(np.float32)
+    covariance = (scaled @ scaled.T).astype(np.float64) + np.outer(ones, ones)
+    covariance[np.diag_indices_from(covariance)] += noise
+    factor: Factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
+    return factor
+
+
+def _solve_dual(x: Matrix, y: Array, ones: Array, prior: Array, noise: float) -> tuple[Array, float, Array]:
+    """Weights, offset (whose column is `ones`) and leave-one-out residuals, through the (n, n) covariance."""
+    from scipy.linalg import cho_solve
+    from scipy.linalg.lapack import dpotri
+
+    factor = _factor_covariance(x, ones, prior, noise)
+    alpha = cho_solve(factor, y, check_finite=False)
+    weights = prior * (x.T @ alpha.astype(np.float32))
+    inverse, _ = dpotri(factor[0], lower=1, overwrite_c=1)
+    return weights, float(alpha @ ones), alpha / np.diag(inverse)
+
+
+def _solve_primal(x: Matrix, y: Array, ones: Array, prior: Array, noise: float) -> tuple[Array, float, Array]:
+    """The same through the (features, features) precision; residuals of the first rows only.
+
+    In single precision, which takes half of the time; in double where single is too coarse to factor the matrix.
+    """
+    from scipy.linalg import LinAlgError, cho_solve, solve_triangular
+
+    scale, column = np.sqrt(prior / noise), ones[:, None] / np.sqrt(noise)
+    design: NDArray[Any] = np.concatenate([x * scale.astype(np.float32), column.astype(np.float32)], axis=1)
+    try:
+        factor = _factor_precision(design)
+    except LinAlgError:
+        design = np.concatenate([x * scale, column], axis=1)
+        factor = _factor_precision(design)
+    solution = cho_solve(factor, design.T @ y.astype(design.dtype), check_finite=False)
+    rows = design[:_LOO_ROWS]
+    leverage = np.square(solve_triangular(factor[0], rows.T, lower=True, check_finite=False)).sum(axis=0)
+    residual = (y[:_LOO_ROWS] - rows @ solution) / np.maximum(1 - leverage, 1e-6)
+    return solution[:-1].astype(np.float64) * scale, float(solution[-1] / np.sqrt(noise)), residual
+
+
+def _factor_precision(design: NDArray[Any]) -> Factor:
+    """Cholesky factor of the design's products under a unit prior, in the design's precision."""
+    from scipy.linalg import cho_factor
+
+    precision = design.T @ design
+    precision[np.diag_indices_from(precision)] += 1.0
+    factor: Factor = cho_factor(precision, lower=True, overwrite_a=True, check_finite=False)
+    return factor
+
+
+def rank_correlation(a: Array, b: Array) -> float:
+    """Spearman's rank correlation; NaN where one of the two is constant."""
+    from scipy.stats import rankdata
+
+    x, y = rankdata(a), rankdata(b)
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])

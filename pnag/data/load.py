@@ -1,0 +1,35 @@
+"""Images to train and judge supernets on: data sets by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pnag.data.folder import image_folder
+from pnag.data.sources import cifar10, digits, parquet
+from pnag.data.split import ImageData, Normalisation, Split, SplitName, TensorSplit
+from pnag.errors import DataError
+
+__all__ = ["ImageData", "Normalisation", "Split", "SplitName", "TensorSplit", "load_data"]
+
+KNOWN = "digits, cifar10, cifar10:DIR, imagefolder:DIR, parquet:DIR"
+
+
+def load_data(
+    name: str, *, resolution: int = 32, seed: int = 0, root: str | Path = "data", download: bool = False
+) -> ImageData:
+    """The data set of that name, its images of side `resolution`; `seed` decides what is held out as `val`.
+
+    `digits` (scikit-learn's, offline), `cifar10` or `cifar10:DIR` (torchvision's files under `root` or DIR;
+    fetched only with `download`), `imagefolder:DIR` (DIR/train and DIR/val or DIR/test), `parquet:DIR`
+    (train.parquet and test.parquet in the Hugging Face layout). Raises `DataError`.
+    """
+    kind, _, place = name.partition(":")
+    if kind == "digits" and not place:
+        return digits(resolution, seed)
+    if kind == "cifar10":
+        return cifar10(Path(place or root), resolution, seed, download=download)
+    if kind == "parquet" and place:
+        return parquet(Path(place), resolution, seed)
+    if kind == "imagefolder" and place:
+        return image_folder(Path(place), resolution, seed)
+    raise DataError(f"unknown data set '{name}'; known are {KNOWN}")

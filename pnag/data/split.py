@@ -1,0 +1,168 @@
+"""What a data set is: images split into train, validation and test, served in batches."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from pnag.data.augment import Augmentation, augment, normalise
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Batch = tuple["Tensor", "Tensor"]  # float images (B, 3, R, R) normalised, channels last in memory; labels (B,) int64
+SplitName = Literal["train", "val", "test"]
+Shard = tuple[int, int]  # this process's number and how many there are
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of each channel of images in 0 … 1; networks see (image - mean) / std."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Split(ABC):
+    """Part of a data set."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many images."""
+
+    @abstractmethod
+    def batches(self, size: int, *, shard: Shard = (0, 1)) -> Iterator[Batch]:
+        """All images once, in a fixed order, as they are. With a shard, every n-th image only."""
+
+    @abstractmethod
+    def stream(
+        self, size: int, *, seed: int, start: int, augmentation: Augmentation, shard: Shard = (0, 1)
+    ) -> Iterator[Batch]:
+        """Endless augmented training batches from number `start` on; number and seed decide all that is random.
+
+        `size` counts the images of all shards together. An epoch's incomplete last batch is left out.
+        """
+
+    @abstractmethod
+    def sample(self, n: int, seed: int) -> Tensor:
+        """Up to `n` images as they are, the same for a seed, for batch-norm statistics; (n, 3, R, R)."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Self:
+        """The split with its batches on a device."""
+
+    def steps_per_epoch(self, size: int) -> int:
+        """Training batches of `size` in which each image is seen about once."""
+        return max(1, len(self) // size)
+
+
+def batch_indices(length: int, size: int, seed: int, number: int, shard: Shard) -> tuple[list[int], int]:
+    """Images of training batch `number`, and the seed of what else is random in it."""
+    per_epoch = max(1, length // size)
+    epoch, position = divmod(number, per_epoch)
+    order = np.random.default_rng([seed, epoch]).permutation(length)
+    mine = order[position * size : (position + 1) * size][shard[0] :: shard[1]]
+    return mine.tolist(), int(np.random.SeedSequence([seed, number, shard[0]]).generate_state(1)[0])
+
+
+@dataclass(frozen=True)
+class TensorSplit(Split):
+    """Images held in memory: `images` uint8 of shape (n, 3, R, R), `labels` int64 of shape (n,)."""
+
+    images: Tensor
+    labels: Tensor
+    normalisation: Normalisation
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return normalise(images, self.normalisation.mean, self.normalisation.std)
+
+    def batches(self, size: int, *, shard: Shard = (0, 1)) -> Iterator[Batch]:
+        """All images once, in order."""
+        images, labels = self.images[shard[0] :: shard[1]], self.labels[shard[0] :: shard[1]]
+        for start in range(0, len(labels), size):
+            yield self._normalised(images[start : start + size]), labels[start : start + size]
+
+    def stream(
+        self, size: int, *, seed: int, start: int, augmentation: Augmentation, shard: Shard = (0, 1)
+    ) -> Iterator[Batch]:
+        """Endless augmented training batches; the augmentation is computed where the images are."""
+        number = start
+        while True:
+            index, own_seed = batch_indices(len(self), size, seed, number, shard)
+            images = self._normalised(self.images[index])
+            yield augment(images, augmentation, own_seed), self.labels[index]
+            number += 1
+
+    def sample(self, n: int, seed: int) -> Tensor:
+        """Up to `n` images."""
+        index = np.random.default_rng(seed).permutation(len(self))[:n]
+        return self._normalised(self.images[index.tolist()])
+
+    def to(self, device: torch.device) -> Self:
+        """A copy on a device."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set: its splits, what its classes are called, how its images are normalised, what it is.
+
+    `sha256` identifies the content of all splits, images and labels. `val` is held out from training.
+    """
+
+    name: str
+    resolution: int
+    class_names: tuple[str, ...]
+    normalisation: Normalisation
+    train: Split
+    val: Split
+    test: Split
+    sha256: str
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What metadata of supernets, archives and exported networks say about the data."""
+        return {
+            "name": self.name,
+            "resolution": self.resolution,
+            "classes": self.classes,
+            "class_names": list(self.class_names),
+            "mean": list(self.normalisation.mean),
+            "std": list(self.normalisation.std),
+            "train": len(self.train),
+            "val": len(self.val),
+            "test": len(self.test),
+            "sha256": self.sha256,
+        }
+
+    def split(self, name: SplitName) -> Split:
+        """A split by name."""
+        splits: dict[SplitName, Split] = {"train": self.train, "val": self.val, "test": self.test}
+        return splits[name]
+
+    def to(self, device: torch.device) -> Self:
+        """The data set with its batches on a device."""
+        return replace(self, train=self.train.to(device), val=self.val.to(device), test=self.test.to(device))
+
+
+def hash_arrays(*arrays: np.ndarray[Any, Any]) -> str:
+    """Hash over shapes and contents."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape} {array.dtype}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

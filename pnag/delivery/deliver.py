@@ -1,0 +1,152 @@
+"""From a chosen architecture to files with its own weights, their true accuracy, and their latency on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lut.errors import LutError
+from lut.table import LatencyTable
+from pnag.data.load import ImageData, load_data
+from pnag.delivery.export import ExportReport, export_network
+from pnag.delivery.metadata import describe_network
+from pnag.errors import RunError
+from pnag.runs.run import TABLE, Run
+from pnag.space.search_space import SearchSpace
+from pnag.supernet.evaluation import accuracy, calibrated_subnet, calibration_batches
+from pnag.supernet.supernet import Supernet
+from profiler.build.modules import Network, build_network, randomise
+from profiler.build.parity import open_file
+
+if TYPE_CHECKING:
+    from pnag.generator.generate import Candidate
+
+_BATCH_OF_ONE = 1
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A network with the weights it has. `test_accuracy` is None where nothing could be measured."""
+
+    candidate: Candidate
+    network: Network
+    trained: bool
+    metadata: Mapping[str, Any]
+    test_accuracy: float | None = None
+    exports: list[ExportReport] = field(default_factory=list)
+
+
+class Workshop:
+    """Builds, exports and examines networks of one run. Loading the supernet and the data happens once.
+
+    `untrained` says why the networks have no trained weights, None where they have. Raises `RunError` if table or
+    supernet are not those that the run was made with.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.table = _table_of(run)
+        self.space = SearchSpace.from_dict(self.table.metadata.space)
+        self._record = run.done("supernet")
+        self.data: ImageData | None = None
+        self._supernet: Supernet | None = None
+        self.untrained = self._why_untrained()
+        if self.untrained is not None:
+            return
+        record = self._record or {}
+        self._supernet = Supernet.load(run.directory / record["path"], self.space)
+        if self._supernet.sha256() != record["sha256"]:
+            raise RunError(f"{record['path']} is not the supernet that {run.directory} learnt from; train again")
+        self.data = load_data(record["data_name"], resolution=self.space.resolution, seed=record["data_seed"])
+        self._calibration = calibration_batches(self.data)
+
+    def _why_untrained(self) -> str | None:
+        if self._record is None:
+            return "the run learnt from accuracies alone and has no supernet; train with --data to get one"
+        trained = SearchSpace.from_dict(self._record["space"])
+        mine, theirs = (self.space.resolution, self.space.classes), (trained.resolution, trained.classes)
+        if mine == theirs:
+            return None
+        return (
+            f"the table is for {mine[0]} pixels and {mine[1]} classes, the supernet for {theirs[0]} and {theirs[1]}; "
+            f"profile with --resolution {theirs[0]} --classes {theirs[1]} to export trained ones"
+        )
+
+    def build(self, candidate: Candidate) -> Delivered:
+        """The network of a candidate: cut out of the supernet with batch-norm re-estimated, else untrained."""
+        architecture = candidate.architecture
+        if self._supernet is None or self.data is None:
+            network = build_network(self.space.decompose(architecture))
+            randomise(network)
+            return Delivered(candidate, network, False, self._describe(candidate, None))
+        network = calibrated_subnet(self._supernet, architecture, self._calibration)
+        network = network.to(memory_format=torch.contiguous_format)
+        reached = accuracy(network, self.data.test)
+        return Delivered(candidate, network, True, self._describe(candidate, reached), reached)
+
+    def _describe(self, candidate: Candidate, reached: float | None) -> dict[str, Any]:
+        generator = self.run.done("generator") or {}
+        labels: Sequence[str] | None = None
+        images: dict[str, Any] = {}
+        source = "predicted"
+        if self.data is not None:
+            labels = self.data.class_names
+            images = {"mean": self.data.normalisation.mean, "std": self.data.normalisation.std}
+            source = f"measured on {self.data.name}, test split"
+        return describe_network(
+            candidate.architecture,
+            self.space,
+            trained=reached is not None,
+            labels=labels,
+            budget_ms=candidate.budget_ms,
+            cost_ms=candidate.cost_ms,
+            device=str(self.table.metadata.device.get("model", "")),
+            accuracy=candidate.accuracy if reached is None else reached,
+            accuracy_source=source,
+            hashes={
+                "table": self.table.content_sha256,
+                "archive": generator.get("archive_sha256"),
+                "supernet": (self._record or {}).get("sha256"),
+                "generator": generator.get("sha256"),
+            },
+            **images,
+        )
+
+    def export(self, delivered: Delivered, path: Path, *, debug: bool = False) -> ExportReport:
+        """Write one file for single images; the report also joins `delivered.exports`."""
+        shape = (_BATCH_OF_ONE, 3, self.space.resolution, self.space.resolution)
+        report = export_network(delivered.network, path, input_shape=shape, metadata=delivered.metadata, debug=debug)
+        delivered.exports.append(report)
+        return report
+
+    def file_accuracy(self, path: Path) -> float | None:
+        """Share of the test split that an exported file classifies right, image by image; None without data."""
+        if self.data is None or path.suffix == ".json":
+            return None
+        run = open_file(path)
+        right = seen = 0
+        for images, labels in self.data.test.batches(_BATCH_OF_ONE):
+            right += int(run(images.numpy()).argmax() == int(labels[0]))
+            seen += 1
+        return right / seen
+
+
+def _table_of(run: Run) -> LatencyTable:
+    """The table that a run learnt from."""
+    try:
+        table = LatencyTable.load(run.path(TABLE))
+    except LutError as error:
+        reason = str(error).partition(";")[0]
+        raise RunError(f"the latency table of {run.directory} is of no use: {reason}; train again") from error
+    if table.content_sha256 != (run.done("table") or {}).get("sha256"):
+        raise RunError(f"{run.path(TABLE)} is not the table that {run.directory} learnt from; train again")
+    return table
+
+
+def target_for(path: Path, budget_ms: float, *, several: bool) -> Path:
+    """Where the network of a budget goes: `path`, with the budget in its name where there are several."""
+    return path.with_name(f"{path.stem}-{budget_ms:g}ms{path.suffix}") if several else path

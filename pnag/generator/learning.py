@@ -1,0 +1,164 @@
+"""From a latency table's cost model and measured accuracies to a generator: one call, or in rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnag.accuracy.predictor import AccuracyPredictor
+from pnag.accuracy.predictor_fit import Posterior, fit_posterior
+from pnag.errors import ArchiveError
+from pnag.generator.generate import Generator
+from pnag.generator.methods import PREDICTOR_SHARE, Problem, find_method
+from pnag.generator.policy import PolicySettings
+from pnag.generator.proposals import propose
+from pnag.search.evolution import Ask
+from pnag.space.cost import CostModel
+from pnag.space.search_space import SearchSpace, Tokens
+
+Array = NDArray[np.float64]
+Progress = Callable[[float], None]
+
+FIRST_EVALUATIONS = 500
+ROUNDS = 5
+EVALUATIONS_PER_ROUND = 300
+_FIRST_SHARE, _FEWEST_FIRST = 0.25, 10  # of all evaluations, drawn at random before the rounds
+
+
+def train_generator(
+    space: SearchSpace,
+    cost_model: CostModel,
+    tokens: Tokens,
+    accuracy: Array,
+    *,
+    method: str = "pnag",
+    k: int = 10,
+    seed: int = 0,
+    residuals: Sequence[float] = (),
+    metadata: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    ask: Ask | None = None,
+    searched_ms: Sequence[float] = (),
+    settings: PolicySettings | None = None,
+    learnt: AccuracyPredictor | None = None,
+) -> Generator:
+    """Train on M architectures, tokens (M, length), with accuracies (M,) as fractions.
+
+    `residuals` are the table's on unseen networks (measured / predicted - 1); they become the margin at the
+    asked confidence. `progress` is called with the share done, between 0 and 1. `ask` measures accuracies of
+    further architectures, for methods that search; `searched_ms` are the budgets these search for. `learnt` is the
+    predictor of these accuracies, where it is known already. Raises `PnagError` for an unknown method, `SpaceError`
+    for a cost model of another space, `ArchiveError` for accuracies that cannot be learnt from.
+    """
+    space.require_same_family(cost_model.space, "the cost model")
+    chosen = find_method(method)
+    accuracy = np.asarray(accuracy, dtype=float)
+    _check_archive(space, tokens, accuracy)
+    report = progress or (lambda share: None)
+    policy = settings or PolicySettings(k=k)
+    problem = Problem(cost_model, tokens, accuracy, seed, policy, report, ask, tuple(searched_ms), learnt)
+    generator = chosen.train(problem)
+    report(1.0)
+    return Generator(
+        costs=generator.costs,
+        evaluator=generator.evaluator,
+        proposer=generator.proposer,
+        method=method,
+        steps=generator.steps,
+        known=generator.known,
+        residuals=tuple(float(value) for value in residuals),
+        metadata={"evaluations": len(tokens), "k": policy.k, "seed": seed, **(metadata or {})},
+    )
+
+
+def rounds_of(evaluations: int, rounds: int = ROUNDS) -> tuple[int, int]:
+    """Of so many evaluations, how many are drawn at random at first, and how many are asked for in each round."""
+    first = max(_FEWEST_FIRST, round(_FIRST_SHARE * evaluations))
+    return first, max(1, (evaluations - first) // rounds)
+
+
+def train_in_rounds(
+    space: SearchSpace,
+    cost_model: CostModel,
+    ask: Ask,
+    *,
+    tokens: Tokens | None = None,
+    accuracy: Array | None = None,
+    first: int = FIRST_EVALUATIONS,
+    rounds: int = ROUNDS,
+    per_round: int = EVALUATIONS_PER_ROUND,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **options: Any,
+) -> tuple[Generator, Tokens, Array]:
+    """Spend accuracy evaluations where they tell most: train, propose (`pnag.generator.proposals`), ask, train again.
+
+    Starts from an archive if one is given, else from `first` random architectures that `ask` answers. Returns
+    the generator with the grown archive, (M, length) and (M,). `options` go to `train_generator`.
+    """
+    rng = np.random.default_rng([seed, 7])
+    if tokens is None or accuracy is None:
+        tokens = space.sample(first, rng)
+        accuracy = ask(tokens)
+    report = progress or (lambda share: None)
+    for number in range(rounds + 1):
+        generator, posterior = train_to_propose(
+            space, cost_model, tokens, accuracy, seed=seed + number,
+            progress=_Part(report, number / (rounds + 1), 1 / (rounds + 1)), **options,
+        )  # fmt: skip
+        if number < rounds:
+            proposed = propose(generator, posterior, tokens, per_round, rng)
+            if not len(proposed):
+                break  # the whole space is known
+            tokens = np.concatenate([tokens, proposed])
+            accuracy = np.concatenate([accuracy, ask(proposed)])
+    report(1.0)
+    return generator, tokens, accuracy
+
+
+def train_to_propose(
+    space: SearchSpace,
+    cost_model: CostModel,
+    tokens: Tokens,
+    accuracy: Array,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **options: Any,
+) -> tuple[Generator, Posterior]:
+    """A generator, and what its accuracies leave open: what `propose` needs. `options` go to `train_generator`."""
+    _check_archive(space, tokens, accuracy)
+    report = progress or (lambda share: None)
+    posterior = fit_posterior(space, tokens, accuracy, seed=seed, report=_Part(report, 0, PREDICTOR_SHARE))
+    generator = train_generator(
+        space, cost_model, tokens, accuracy, seed=seed, learnt=posterior.predictor,
+        progress=_Part(report, PREDICTOR_SHARE, 1 - PREDICTOR_SHARE), **options,
+    )  # fmt: skip
+    return generator, posterior
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Reports the share done of a part of the work, which begins at `start` and is `share` of the whole."""
+
+    report: Progress
+    start: float
+    share: float
+
+    def __call__(self, done: float) -> None:
+        self.report(self.start + self.share * done)
+
+
+def _check_archive(space: SearchSpace, tokens: Tokens, accuracy: Array) -> None:
+    if tokens.shape != (len(accuracy), space.length):
+        raise ArchiveError(
+            f"architectures of shape {tokens.shape} and {len(accuracy)} accuracies do not fit; "
+            f"give (M, {space.length}) and M"
+        )
+    if not (np.isfinite(accuracy).all() and (accuracy >= 0).all() and (accuracy <= 1).all()):
+        bad = accuracy[~(np.isfinite(accuracy) & (accuracy >= 0) & (accuracy <= 1))][0]
+        raise ArchiveError(f"an accuracy of {bad} is not a fraction between 0 and 1; percentages are divided by 100")

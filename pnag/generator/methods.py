@@ -1,0 +1,184 @@
+"""The methods that `--method` names: PNAG, its source's own form, and the searches it is compared with.
+
+Each makes a `Generator` from the same archive of accuracies, so that all spend the same number of accuracy
+evaluations. Where `ask` can answer for further architectures, evolution asks it instead of the archive, as
+often as the archive has entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnag.accuracy.predictor import AccuracyPredictor
+from pnag.accuracy.predictor_fit import fit_predictor
+from pnag.errors import PnagError
+from pnag.generator.generate import Generator
+from pnag.generator.policy import PolicySettings, train_policy
+from pnag.search.evaluator import Evaluator, RuleEvaluator
+from pnag.search.evolution import Ask, evolve
+from pnag.search.known_networks import Pool
+from pnag.search.memory import Memory
+from pnag.search.ranking import train_ranking
+from pnag.search.refine import Refiner
+from pnag.space.budget import spaced_budgets
+from pnag.space.cost import CostModel
+from pnag.space.search_space import Tokens
+
+Array = NDArray[np.float64]
+Report = Callable[[float], None]
+
+SEARCHED_BUDGETS = 5
+_EXAMPLE_STEPS = 3
+PREDICTOR_SHARE = 0.4  # of the time, with 2,000 architectures
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a method is given: the cost model, M architectures with their accuracies, and settings.
+
+    `searched_ms` are the budgets of methods that search one by one; five over the middle of the range unless
+    given. `report` takes the share of the work that is done. `learnt` is what the archive teaches, where that is
+    known already.
+    """
+
+    costs: CostModel
+    tokens: Tokens
+    accuracy: Array
+    seed: int
+    policy: PolicySettings
+    report: Report
+    ask: Ask | None = None
+    searched_ms: tuple[float, ...] = ()
+    learnt: AccuracyPredictor | None = None
+
+    def predictor(self) -> AccuracyPredictor:
+        """Learnt from the whole archive: the first part of the work."""
+        return self.learnt or fit_predictor(
+            self.costs.space, self.tokens, self.accuracy, seed=self.seed,
+            report=lambda share: self.report(PREDICTOR_SHARE * share),
+        )  # fmt: skip
+
+    def memory(self, evaluator: RuleEvaluator) -> Memory:
+        """An empty one over the whole range, for a generator that learns under this evaluator."""
+        return Memory(Refiner(evaluator, self.costs, _EXAMPLE_STEPS), *self.costs.range_ms)
+
+    def report_rest(self, share: float) -> None:
+        """So much is done of the work that follows the predictor."""
+        before = 0.0 if self.learnt else PREDICTOR_SHARE
+        self.report(before + (1 - before) * share)
+
+    def searched(self) -> tuple[float, ...]:
+        """Budgets of methods that search for each budget anew."""
+        low, high = self.costs.range_ms
+        return self.searched_ms or tuple(spaced_budgets(low, high, SEARCHED_BUDGETS + 2)[1:-1].tolist())
+
+
+@dataclass(frozen=True)
+class Method:
+    """A named way to train a generator."""
+
+    name: str
+    summary: str
+    train: Callable[[Problem], Generator]
+
+
+def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
+    """LSTM under a rule; `steps` exchanges of refinement for examples and answers, 0 for policy gradient alone."""
+    costs, evaluator = problem.costs, RuleEvaluator(problem.predictor(), rule)
+    memory = problem.memory(evaluator) if steps else None
+    policy = train_policy(
+        costs, evaluator, problem.policy, memory=memory, seed=problem.seed, report=problem.report_rest
+    )
+    if memory is None:
+        return Generator(costs, evaluator, policy, steps=0)
+    return Generator(costs, evaluator, policy.calibrated(costs, problem.seed), steps=steps, known=memory.networks)
+
+
+def _pnag(problem: Problem) -> Generator:
+    return _learnt(problem, "dominance", steps=30)
+
+
+def _paper(problem: Problem) -> Generator:
+    ranking = train_ranking(
+        problem.costs, problem.predictor(), problem.tokens, problem.accuracy, k=problem.policy.k, seed=problem.seed,
+        report=lambda share: problem.report_rest(share / 2),
+    )  # fmt: skip
+    settings = replace(problem.policy, examples=0, between=False, caution=0.0)
+    evaluator: Evaluator = ranking
+    policy = train_policy(
+        problem.costs, evaluator, settings, memory=None, seed=problem.seed,
+        report=lambda share: problem.report_rest(0.5 + share / 2),
+    )  # fmt: skip
+    return Generator(problem.costs, evaluator, policy, steps=0)
+
+
+def _random(problem: Problem) -> Generator:
+    evaluator = RuleEvaluator(problem.predictor())
+    return Generator(problem.costs, evaluator, Pool(problem.tokens, problem.costs(problem.tokens), problem.accuracy))
+
+
+def _evolution(problem: Problem) -> Generator:
+    predictor, rng = problem.predictor(), np.random.default_rng([problem.seed, 11])
+    budgets = problem.searched()
+    found = []
+    for index, budget in enumerate(budgets):
+        found.append(evolve(problem.costs, problem.ask or predictor, budget, len(problem.tokens) // len(budgets), rng))
+        problem.report_rest((index + 1) / len(budgets))
+    tokens, accuracy = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return Generator(problem.costs, RuleEvaluator(predictor), Pool(tokens, problem.costs(tokens), accuracy))
+
+
+def _independent(problem: Problem) -> Generator:
+    """A search of its own for each budget, with its share of the accuracies and of the training."""
+    of_all, rng = problem.predictor(), np.random.default_rng([problem.seed, 13])
+    budgets = problem.searched()
+    parts = np.array_split(rng.permutation(len(problem.tokens)), len(budgets))
+    found, scores = [], []
+    for index, (budget, rows) in enumerate(zip(budgets, parts, strict=True)):
+        predictor = fit_predictor(problem.costs.space, problem.tokens[rows], problem.accuracy[rows], seed=problem.seed)
+        evaluator = RuleEvaluator(predictor)
+        memory = problem.memory(evaluator)
+        settings = replace(
+            problem.policy, k=1, between=False, steps=max(1, problem.policy.steps // len(budgets)),
+            group=problem.policy.group * 2 * problem.policy.k,
+        )  # fmt: skip
+        policy = train_policy(
+            problem.costs, evaluator, settings, memory=memory, seed=problem.seed + index,
+            budgets_ms=np.array([budget]),
+        )  # fmt: skip
+        single = Generator(problem.costs, evaluator, policy, known=memory.networks).generate(budget)
+        found.append(problem.costs.space.encode([single.architecture]))
+        scores.append(single.accuracy)
+        problem.report_rest((index + 1) / len(budgets))
+    tokens = np.concatenate(found)
+    pool = Pool(tokens, problem.costs(tokens), np.array(scores))
+    return Generator(problem.costs, RuleEvaluator(of_all), pool)
+
+
+METHODS: Mapping[str, Method] = {
+    method.name: method
+    for method in (
+        Method("pnag", "exact feasibility, learnt accuracy, LSTM trained over all budgets, refinement", _pnag),
+        Method("pnag-paper", "the source's own form: evaluator by pairwise ranking, policy gradient alone", _paper),
+        Method("random", "the best of the evaluated architectures", _random),
+        Method("evo", "regularised evolution, anew for each of five budgets", _evolution),
+        Method("nas-mo", "the LSTM under MnasNet's reward acc · (T / T₀)^w", lambda p: _learnt(p, "mnas", steps=0)),
+        Method("tunas", "the LSTM under TuNAS' absolute reward", lambda p: _learnt(p, "tunas", steps=0)),
+        Method(
+            "dominance-no-accuracy", "dominance without its accuracy constraint", lambda p: _learnt(p, "cheapest", 0)
+        ),
+        Method("independent", "PNAG anew for each of five budgets, the accuracies shared out among them", _independent),
+    )
+}
+
+
+def find_method(name: str) -> Method:
+    """The method of that name; raises `PnagError` which lists the known ones."""
+    method = METHODS.get(name)
+    if method is None:
+        raise PnagError(f"unknown method '{name}'; known are {', '.join(METHODS)}")
+    return method

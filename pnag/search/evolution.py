@@ -1,0 +1,81 @@
+"""Regularised evolution for one budget: the search that a generator is compared with.
+
+Source: Real et al., Regularized Evolution for Image Classifier Architecture Search, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnag.search.refine import cheapest_tokens
+from pnag.space.cost import CostModel
+from pnag.space.search_space import SearchSpace, Tokens
+
+Array = NDArray[np.float64]
+Ask = Callable[[Tokens], Array]
+
+_POPULATION = 50
+_TOURNAMENT = 10
+_ATTEMPTS = 200
+
+
+def evolve(
+    costs: CostModel, ask: Ask, budget_ms: float, evaluations: int, rng: np.random.Generator
+) -> tuple[Tokens, Array]:
+    """All networks evaluated on the way, (evaluations, length), and what `ask` said of them.
+
+    Only networks within the budget are evaluated: a mutation beyond it is drawn again.
+    """
+    space = costs.space
+    first = min(_POPULATION, evaluations)
+    tokens = [_within(costs, budget_ms, rng) for _ in range(first)]
+    accuracy = ask(np.stack(tokens)).tolist()
+    alive = deque(range(first))
+    for _ in range(evaluations - first):
+        drawn = rng.choice(len(alive), size=min(_TOURNAMENT, len(alive)), replace=False)
+        parent = max((alive[i] for i in drawn.tolist()), key=lambda index: accuracy[index])
+        child = _mutated_within(space, costs, tokens[parent], budget_ms, rng)
+        alive.append(len(tokens))
+        alive.popleft()
+        tokens.append(child)
+        accuracy.append(float(ask(child[None])[0]))
+    return np.stack(tokens), np.array(accuracy)
+
+
+def mutate(space: SearchSpace, tokens: Tokens, rng: np.random.Generator) -> Tokens:
+    """One token of one architecture (length,) drawn again; layers that appear are drawn too."""
+    fresh = space.sample(1, rng)[0]
+    full = np.where(tokens > 0, tokens, fresh)
+    full[:: space.tokens_per_unit] = tokens[:: space.tokens_per_unit]
+    position = int(rng.integers(space.length))
+    offset = 0 if position % space.tokens_per_unit == 0 else 1
+    full[position] = rng.integers(space.token_choices[position]) + offset
+    child: Tokens = space.canonical(full[None])[0]
+    return child
+
+
+def _within(costs: CostModel, budget_ms: float, rng: np.random.Generator) -> Tokens:
+    """A random network within the budget; where random ones never are, a walk upwards from the cheapest."""
+    drawn = costs.space.sample(_ATTEMPTS, rng)
+    kept = drawn[costs(drawn) <= budget_ms]
+    tokens: Tokens = kept[0] if len(kept) else cheapest_tokens(costs)[0]
+    if len(kept):
+        return tokens
+    for _ in range(costs.space.length):
+        tokens = _mutated_within(costs.space, costs, tokens, budget_ms, rng)
+    return tokens
+
+
+def _mutated_within(
+    space: SearchSpace, costs: CostModel, tokens: Tokens, budget_ms: float, rng: np.random.Generator
+) -> Tokens:
+    """A mutation that keeps the budget and differs from its parent, or the parent if none is found."""
+    for _ in range(_ATTEMPTS):
+        child = mutate(space, tokens, rng)
+        if (child != tokens).any() and costs(child[None])[0] <= budget_ms:
+            return child
+    return tokens

@@ -1,0 +1,49 @@
+"""A fixed set of known networks that answers a budget with the best of them that keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnag.space.search_space import SearchSpace, Tokens
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What a search without a generator leaves behind: networks (n, length), their costs and accuracies (n,)."""
+
+    tokens: Tokens
+    cost_ms: Array
+    accuracy: Array
+
+    def best(self, limits_ms: Array, fallback: Tokens) -> Tokens:
+        """The most accurate network within each limit, shape (n, length); `fallback` where there is none."""
+        out = np.empty((len(limits_ms), self.tokens.shape[1]), dtype=np.int8)
+        for row, limit in enumerate(limits_ms.tolist()):
+            within = np.where(self.cost_ms <= limit, self.accuracy, -np.inf)
+            index = int(within.argmax())
+            out[row] = self.tokens[index] if np.isfinite(within[index]) else fallback
+        return out
+
+    def measured(self, tokens: Tokens, otherwise: Array) -> Array:
+        """The accuracies known for architectures, shape (n,); `otherwise` for those not in the pool."""
+        known = {row.tobytes(): value for row, value in zip(self.tokens, self.accuracy.tolist(), strict=True)}
+        return np.array([known.get(row.tobytes(), other) for row, other in zip(tokens, otherwise, strict=True)])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it, for a file."""
+        return {"tokens": self.tokens, "cost_ms": self.cost_ms, "accuracy": self.accuracy}
+
+    @classmethod
+    def from_arrays(cls, space: SearchSpace, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The inverse of `arrays`. Raises `KeyError` or `ValueError` if they do not fit the space."""
+        pool = cls(arrays["tokens"], arrays["cost_ms"], arrays["accuracy"])
+        if pool.tokens.ndim != 2 or pool.tokens.shape[1] != space.length or len(pool.tokens) != len(pool.cost_ms):
+            raise ValueError(f"a pool of shape {pool.tokens.shape} does not fit {space.name}")
+        return pool

@@ -1,0 +1,300 @@
+"""Search spaces as data: which architectures exist, of which blocks they are made, how they are encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lut.blocks import Activation, BlockSpec, ConvSpec, HeadSpec, MBConvSpec, divisible
+from pnag.errors import ArchitectureError, SpaceError
+from pnag.space.architecture import Architecture
+from pnag.space.cost import CostModel
+
+if TYPE_CHECKING:
+    from lut.table import LatencyTable
+
+Tokens = NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A once-for-all MobileNetV3 space. Channels are before the width multiplier.
+
+    An architecture is encoded as `length` small integers, unit by unit: the index of the depth, then for
+    each of `layers` layers the expand ratio and the kernel, each 0 for a layer that is absent and 1 + the
+    index of the choice otherwise. Shapes are (n, length), dtype int8.
+    """
+
+    name: str
+    width: float
+    resolution: int = 224
+    classes: int = 1000
+    depths: tuple[int, ...] = (2, 3, 4)
+    kernels: tuple[int, ...] = (3, 5, 7)
+    expands: tuple[int, ...] = (3, 4, 6)
+    stem_channels: int = 16
+    unit_channels: tuple[int, ...] = (24, 40, 80, 112, 160)
+    unit_strides: tuple[int, ...] = (2, 2, 2, 1, 2)
+    unit_activations: tuple[Activation, ...] = ("relu", "relu", "hswish", "hswish", "hswish")
+    unit_squeeze_excite: tuple[bool, ...] = (False, True, False, True, True)
+    final_expand_channels: int = 960
+    feature_channels: int = 1280
+
+    def __post_init__(self) -> None:
+        for what in ("depths", "kernels", "expands"):
+            choices = getattr(self, what)
+            if not choices or min(choices) < 1 or len(set(choices)) != len(choices):
+                raise SpaceError(f"{what} {choices} of space {self.name}; give different numbers from 1 on")
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise SpaceError(f"kernels {self.kernels} of space {self.name}; even kernels have no centre, take odd ones")
+        by_unit = (self.unit_channels, self.unit_strides, self.unit_activations, self.unit_squeeze_excite)
+        if len({len(values) for values in by_unit}) != 1 or not self.unit_channels:
+            raise SpaceError(
+                f"space {self.name} describes {', '.join(str(len(values)) for values in by_unit)} units by channels, "
+                "strides, activations and squeeze-excites; describe each unit in all four"
+            )
+
+    # -- shape of the encoding ------------------------------------------------------------------------
+
+    @property
+    def units(self) -> int:
+        """How many units of layers there are."""
+        return len(self.unit_channels)
+
+    @property
+    def layers(self) -> int:
+        """The most layers a unit may have."""
+        return max(self.depths)
+
+    @property
+    def tokens_per_unit(self) -> int:
+        """One depth, then an expand ratio and a kernel for each layer."""
+        return 1 + 2 * self.layers
+
+    @property
+    def length(self) -> int:
+        """Tokens of one encoded architecture."""
+        return self.units * self.tokens_per_unit
+
+    @cached_property
+    def token_choices(self) -> tuple[int, ...]:
+        """How many choices each token has when its layer is present; shape (length,)."""
+        unit = (len(self.depths), *((len(self.expands), len(self.kernels)) * self.layers))
+        return unit * self.units
+
+    # -- blocks -----------------------------------------------------------------------------------------
+
+    def _channels(self, channels: int) -> int:
+        return divisible(channels * self.width)
+
+    @cached_property
+    def stem(self) -> ConvSpec:
+        """The first convolution."""
+        return ConvSpec(3, self._channels(self.stem_channels), 3, 2, "hswish", self.resolution)
+
+    @cached_property
+    def first(self) -> MBConvSpec:
+        """The block between stem and units, the same in every network."""
+        channels, side, _ = self.stem.output_shape
+        return MBConvSpec(channels, channels, 3, 1, 1, "relu", False, side)
+
+    @cached_property
+    def _unit_inputs(self) -> tuple[tuple[int, int], ...]:
+        """Channels and side that enter each unit and, last, the head."""
+        channels, side = self.first.output_shape[:2]
+        inputs = [(channels, side)]
+        for out, stride in zip(self.unit_channels, self.unit_strides, strict=True):
+            channels, side = self._channels(out), (side - 1) // stride + 1
+            inputs.append((channels, side))
+        return tuple(inputs)
+
+    @cached_property
+    def head(self) -> HeadSpec:
+        """Final expansion, pooling, feature mix and classifier."""
+        channels, side = self._unit_inputs[-1]
+        mid, features = self._channels(self.final_expand_channels), self._channels(self.feature_channels)
+        return HeadSpec(channels, mid, features, self.classes, "hswish", side)
+
+    def layer_block(self, unit: int, layer: int, kernel: int, expand: int) -> MBConvSpec:
+        """The block at a position, both counted from 0. Later layers of a unit are all alike."""
+        channels_in, side = self._unit_inputs[unit if layer == 0 else unit + 1]
+        return MBConvSpec(
+            in_channels=channels_in,
+            out_channels=self._channels(self.unit_channels[unit]),
+            kernel=kernel,
+            expand=expand,
+            stride=self.unit_strides[unit] if layer == 0 else 1,
+            activation=self.unit_activations[unit],
+            squeeze_excite=self.unit_squeeze_excite[unit],
+            resolution=side,
+        )
+
+    def decompose(self, architecture: Architecture) -> tuple[BlockSpec, ...]:
+        """The blocks of a network in order, stem to head. Raises `ArchitectureError` if it is not of this space."""
+        self.check(architecture)
+        layers = (
+            self.layer_block(unit, layer, *architecture.layer(unit, layer))
+            for unit, depth in enumerate(architecture.depths)
+            for layer in range(depth)
+        )
+        return (self.stem, self.first, *layers, self.head)
+
+    def blocks(self) -> tuple[BlockSpec, ...]:
+        """Every distinct block of the space, in network order: what a table must hold."""
+        layers = (
+            self.layer_block(unit, min(layer, 1), kernel, expand)
+            for unit in range(self.units)
+            for layer in range(self.layers)
+            for expand in self.expands
+            for kernel in self.kernels
+        )
+        return tuple(dict.fromkeys((self.stem, self.first, *layers, self.head)))
+
+    # -- codecs -----------------------------------------------------------------------------------------
+
+    def check(self, architecture: Architecture) -> None:
+        """Raise `ArchitectureError` unless every number is a choice of this space."""
+        if len(architecture.depths) != self.units or architecture.layers_per_unit != self.layers:
+            raise ArchitectureError(
+                f"an architecture of {len(architecture.depths)} units of {architecture.layers_per_unit} layers; "
+                f"space {self.name} has {self.units} of {self.layers}"
+            )
+        for what, values, choices in (
+            ("depth", architecture.depths, self.depths),
+            ("kernel", tuple(k for k in architecture.kernels if k), self.kernels),
+            ("expand", tuple(e for e in architecture.expands if e), self.expands),
+        ):
+            for value in values:
+                if value not in choices:
+                    raise ArchitectureError(f"{what} {value} is not in space {self.name}; choose from {choices}")
+
+    def encode(self, architectures: Iterable[Architecture]) -> Tokens:
+        """Tokens of architectures, shape (n, length). Raises `ArchitectureError` if one is not of this space."""
+        rows = [self._encode(architecture) for architecture in architectures]
+        return np.array(rows, dtype=np.int8).reshape(len(rows), self.length)
+
+    def _encode(self, architecture: Architecture) -> list[int]:
+        self.check(architecture)
+        row: list[int] = []
+        for unit, depth in enumerate(architecture.depths):
+            row.append(self.depths.index(depth))
+            for layer in range(self.layers):
+                if layer < depth:
+                    kernel, expand = architecture.layer(unit, layer)
+                    row += (1 + self.expands.index(expand), 1 + self.kernels.index(kernel))
+                else:
+                    row += (0, 0)
+        return row
+
+    def decode(self, tokens: Tokens) -> list[Architecture]:
+        """Architectures of tokens of shape (n, length); the inverse of `encode`."""
+        expands, kernels = (0, *self.expands), (0, *self.kernels)
+        by_unit = np.asarray(tokens).reshape(-1, self.units, self.tokens_per_unit)
+        return [
+            Architecture(
+                tuple(self.depths[d] for d in row[:, 0].tolist()),
+                tuple(kernels[k] for k in row[:, 2::2].ravel().tolist()),
+                tuple(expands[e] for e in row[:, 1::2].ravel().tolist()),
+            )
+            for row in by_unit
+        ]
+
+    def canonical(self, tokens: Tokens) -> Tokens:
+        """A copy with the tokens of absent layers set to 0; present layers keep theirs, at least 1."""
+        by_unit = np.array(tokens, dtype=np.int8).reshape(-1, self.units, self.tokens_per_unit)
+        depth = np.array(self.depths)[by_unit[:, :, 0]]
+        present = np.repeat(np.arange(self.layers) < depth[..., None], 2, axis=2)
+        by_unit[:, :, 1:] = np.where(present, np.maximum(by_unit[:, :, 1:], 1), 0)
+        return by_unit.reshape(-1, self.length)
+
+    def sample(self, n: int, rng: np.random.Generator) -> Tokens:
+        """`n` architectures with every choice uniform, encoded; shape (n, length)."""
+        choices = np.array(self.token_choices)
+        offset = np.ones(self.length, dtype=np.int8)
+        offset[:: self.tokens_per_unit] = 0
+        drawn = (rng.random((n, self.length)) * choices).astype(np.int8) + offset
+        return self.canonical(drawn)
+
+    def extremes(self) -> tuple[Architecture, Architecture]:
+        """The architectures with the smallest and the largest choice everywhere."""
+
+        def uniform(depth: int, kernel: int, expand: int) -> Architecture:
+            present = ((True,) * depth + (False,) * (self.layers - depth)) * self.units
+            kernels, expands = (tuple(value if p else 0 for p in present) for value in (kernel, expand))
+            return Architecture((depth,) * self.units, kernels, expands)
+
+        smallest = uniform(min(self.depths), min(self.kernels), min(self.expands))
+        return smallest, uniform(max(self.depths), max(self.kernels), max(self.expands))
+
+    # -- identity ---------------------------------------------------------------------------------------
+
+    def cost_model(self, table: LatencyTable) -> CostModel:
+        """c(a) over encoded architectures, from a table of this space. Raises `SpaceError`, `MissingBlockError`."""
+        return CostModel.from_table(self, table)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain JSON values."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`. Raises `SpaceError` for unknown or missing fields."""
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        try:
+            return cls(**plain)
+        except TypeError as error:
+            raise SpaceError(f"not a search space ({error}); give the fields that `to_dict` writes") from error
+
+    def family(self) -> dict[str, Any]:
+        """What tables, supernets and archives must share: all but name, resolution and classes."""
+        plain = self.to_dict()
+        return {key: value for key, value in plain.items() if key not in ("name", "resolution", "classes")}
+
+    def require_same_family(self, other: SearchSpace, what: str) -> None:
+        """Raise `SpaceError` unless `other`, the space of `what`, has the same width and choices."""
+        mine, theirs = self.family(), other.family()
+        for key in mine:
+            if mine[key] != theirs[key]:
+                raise SpaceError(
+                    f"{what} is of space {other.name} with {key} {theirs[key]}, not of {self.name} with {mine[key]}; "
+                    "use the two of one space"
+                )
+
+
+SPACES: Mapping[str, SearchSpace] = {
+    space.name: space
+    for space in (
+        SearchSpace("ofa-mbv3-w1.2", 1.2),
+        SearchSpace("ofa-mbv3-w1.0", 1.0),
+        SearchSpace("ofa-mbv3-w0.25", 0.25),
+    )
+}
+
+
+def load_space(
+    name: str = "ofa-mbv3-w1.2", *, resolution: int | None = None, classes: int | None = None
+) -> SearchSpace:
+    """The space of that name, for images of side `resolution` (224) and `classes` (1000).
+
+    Raises `SpaceError` for an unknown name, a resolution below 32 or fewer than 2 classes.
+    """
+    space = SPACES.get(name)
+    if space is None:
+        raise SpaceError(f"unknown space '{name}'; known are {', '.join(SPACES)}")
+    resolution = space.resolution if resolution is None else resolution
+    classes = space.classes if classes is None else classes
+    if resolution < 32:
+        raise SpaceError(f"a resolution of {resolution} leaves nothing to convolve; take 32 or more")
+    if classes < 2:
+        raise SpaceError(f"{classes} classes are nothing to tell apart; take 2 or more")
+    return replace(space, resolution=resolution, classes=classes)
+
+
+def decode_strings(space: SearchSpace, texts: Sequence[str]) -> Tokens:
+    """Tokens of architectures given by their public strings, shape (n, length)."""
+    return space.encode([Architecture.parse(text) for text in texts])

@@ -1,0 +1,170 @@
+"""Supernet weights in files: once-for-all's spellings of tensor names, old and new, and our metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lut.files import replacing
+from pnag.errors import CheckpointError, SpaceError
+from pnag.space.search_space import SearchSpace
+
+SCHEMA_VERSION = 1
+
+_HEAD = re.compile(r"^(final_expand_layer|feature_mix_layer|classifier)\.")
+_DOUBLED = re.compile(r"\.(bn|linear)\.\1\.|\.(conv)\.conv\.(?=weight$)")
+_ELASTIC = re.compile(r"^(blocks\.[1-9]\d*\.conv\.\w+)\.(bn\.|conv\.(?=weight$))")
+
+
+def our_name(name: str) -> str:
+    """The tensor's name in `Supernet.state_dict()` for any spelling that once-for-all used.
+
+    Spellings differ in a wrapper's prefix `module.`, in `mobile_inverted_conv` for `conv`, and in whether an
+    elastic layer's own `bn`, `conv` or `linear` is named once or twice.
+    """
+    name = name.removeprefix("module.").replace(".mobile_inverted_conv.", ".conv.")
+    name = _DOUBLED.sub(lambda match: f".{match[1] or match[2]}.", name)
+    name = name.replace("classifier.linear.", "classifier.")
+    return _HEAD.sub(r"head.\1.", name)
+
+
+def published_name(name: str) -> str:
+    """Once-for-all's present name of a tensor of `Supernet.state_dict()`; `our_name` gives it back."""
+    name = name.removeprefix("head.").replace("classifier.", "classifier.linear.")
+    return _ELASTIC.sub(r"\1.\2\2", name)
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """Hash over the names, shapes and values of all tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_checkpoint(
+    path: str | Path, state: Mapping[str, Tensor], space: SearchSpace, data: Mapping[str, Any]
+) -> None:
+    """Write tensors with the space and the data's identity. Raises `CheckpointError` for another suffix."""
+    path = Path(path)
+    tensors = {published_name(name): tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    metadata = {
+        "format": "pnag-supernet",
+        "schema_version": str(SCHEMA_VERSION),
+        "space": json.dumps(space.to_dict()),
+        "data": json.dumps(dict(data)),
+        "content_sha256": state_sha256(state),
+    }
+    if path.suffix == ".safetensors":
+        from safetensors.torch import save
+
+        content = save(tensors, metadata)
+    elif path.suffix in (".pth", ".pt"):
+        content = pickled({"state_dict": tensors, "metadata": metadata})
+    else:
+        raise CheckpointError(f"{path.name} has an unknown suffix; write .safetensors or .pth")
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def pickled(content: Mapping[str, Any]) -> bytes:
+    """What `torch.save` writes. In memory, since torch reports a full disk as anything but an `OSError`."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    return buffer.getvalue()
+
+
+def read_checkpoint(
+    path: str | Path, space: SearchSpace, expected: Mapping[str, tuple[int, ...]]
+) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """Tensors under our names, and the identity of the data they were trained on (empty for others' files).
+
+    `expected` are the shapes of all tensors of `space`. Raises `CheckpointError` naming the first tensor that
+    is missing, extra or of another shape, or for a file that cannot be read or holds anything but tensors.
+    """
+    path = Path(path)
+    raw, metadata = _read_file(path)
+    state = {our_name(name): tensor for name, tensor in raw.items()}
+    if "space" in metadata:
+        try:
+            space.require_same_family(SearchSpace.from_dict(json.loads(metadata["space"])), f"checkpoint {path.name}")
+        except SpaceError as error:
+            raise CheckpointError(str(error)) from error
+    _require_tensors(path, state, expected, space)
+    if metadata.get("content_sha256", state_sha256(state)) != state_sha256(state):
+        raise CheckpointError(f"checkpoint {path} is damaged: its content does not match its hash; make it again")
+    return state, json.loads(metadata.get("data", "{}"))
+
+
+def _require_tensors(
+    path: Path, state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], space: SearchSpace
+) -> None:
+    missing = sorted(expected.keys() - state.keys())
+    extra = sorted(state.keys() - expected.keys())
+    for what, names in (("lacks", missing), ("has the unknown tensor", extra)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise CheckpointError(
+                f"checkpoint {path.name} {what} {published_name(names[0])}{more}; "
+                f"space {space.name} has {len(expected)} tensors, the file {len(state)}: take one of this space"
+            )
+    for name, shape in expected.items():
+        if tuple(state[name].shape) != shape:
+            raise CheckpointError(
+                f"checkpoint {path.name} has {published_name(name)} of shape {tuple(state[name].shape)}, "
+                f"space {space.name} with {space.classes} classes needs {shape}; take a checkpoint of this width "
+                "and number of classes"
+            )
+
+
+def _read_file(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}; give a .pth or .safetensors file")
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read ({_line(error)}); fetch or make it again") from error
+
+
+def _read_pickle(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+    """Only tensors and plain values are read: a pickle's code is never run."""
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the damaged or forbidden part leads to
+        raise CheckpointError(
+            f"checkpoint {path} is not a plain state dict ({_line(error)}); no code of it was run: give tensors alone"
+        ) from error
+    metadata: Mapping[str, str] = {}
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        found = content.get("metadata", {})
+        metadata = found if isinstance(found, dict) and found.get("format") == "pnag-supernet" else {}
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(
+            f"checkpoint {path} holds a {type(content).__name__}, not tensors by name; give a state dict"
+        )
+    return {str(name): tensor for name, tensor in content.items()}, metadata
+
+
+def _line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0][:160] or type(error).__name__

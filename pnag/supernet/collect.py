@@ -1,0 +1,204 @@
+"""Accuracies of many sub-networks, resumably, on one or several devices: how an archive is made."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from lut.errors import OutputError
+from pnag.accuracy.archive import AccuracyArchive
+from pnag.data.split import ImageData
+from pnag.errors import ArchiveError
+from pnag.space.architecture import Architecture
+from pnag.space.search_space import SearchSpace, Tokens
+from pnag.supernet.evaluation import accuracy, calibrated_subnet, calibration_batches
+from pnag.supernet.supernet import Supernet
+from pnag.supernet.training import Progress
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Accuracies of one architecture, 0 … 1; `test` is None where it was not asked for."""
+
+    val: float
+    test: float | None
+
+
+class Journal:
+    """Finished evaluations as JSON lines, one file per process, each line on disk before the next begins.
+
+    The first line of a file says which supernet and data it is about; files about others are refused.
+    """
+
+    def __init__(self, out: Path, identity: Mapping[str, Any], rank: int = 0) -> None:
+        self._out, self._identity = out, json.loads(json.dumps(identity))
+        self._path = out.with_name(f"{out.name}.journal-{rank}.jsonl")
+        self._file: IO[str] | None = None
+
+    def files(self) -> list[Path]:
+        """The journals of all processes."""
+        return sorted(self._out.parent.glob(f"{self._out.name}.journal-*.jsonl"))
+
+    def read(self) -> dict[str, Measured]:
+        """What all processes have finished, by architecture. Raises `ArchiveError` for another supernet's journal."""
+        done: dict[str, Measured] = {}
+        for path in self.files():
+            rows = _whole_lines(path)
+            if next(rows, self._identity) != self._identity:
+                raise ArchiveError(f"{path} is about another supernet, data or split; remove it or take another output")
+            done.update({row["architecture"]: Measured(row["val"], row["test"]) for row in rows})
+        return done
+
+    def write(self, architecture: Architecture, measured: Measured) -> None:
+        """Append a line and wait until it is on disk. Raises `OutputError` where that fails."""
+        try:
+            if self._file is None:
+                self._file = self._open()
+            row = {"architecture": str(architecture), "val": measured.val, "test": measured.test}
+            self._append(self._file, row)
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror or error}; choose another place") from error
+
+    def _open(self) -> IO[str]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # A line cut off by a kill is dropped, so that the next one does not continue it.
+        rows = [json.dumps(row) + "\n" for row in _whole_lines(self._path)] if self._path.exists() else []
+        self._path.write_text("".join(rows), encoding="utf-8")
+        file = self._path.open("a", encoding="utf-8")
+        if not rows:
+            self._append(file, self._identity)
+        return file
+
+    @staticmethod
+    def _append(file: IO[str], row: Mapping[str, Any]) -> None:
+        file.write(json.dumps(row) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """Close this process's file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def remove(self) -> None:
+        """Remove the files of all processes: their content is in the archive."""
+        for path in self.files():
+            path.unlink(missing_ok=True)
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)
+
+
+def collect_archive(
+    supernet: Supernet,
+    data: ImageData,
+    tokens: Tokens,
+    out: str | Path,
+    *,
+    test: bool = False,
+    calibration_images: int = 256,
+    recipe: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    fabric: Fabric | None = None,
+) -> AccuracyArchive:
+    """Evaluate the architectures of `tokens` (n, length) and write them to the archive `out`; returns it.
+
+    Accuracies are of the validation split and, with `test`, of the test split in a column of their own. Batch-norm
+    is re-estimated on `calibration_images` training images. What an archive at `out` of the same supernet and
+    data holds is kept and not evaluated again; a killed collection goes on where it was. With a fabric of several
+    devices each evaluates its share. Raises `ArchiveError` if `out` is of another supernet or data.
+    """
+    out = Path(out)
+    rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    source = {
+        "supernet": supernet.sha256(),
+        "data": data.identity,
+        "calibration_images": calibration_images,
+        "recipe": dict(recipe or {}),
+    }
+    kept = _kept(out, supernet.space, source, test=test)
+    sizes = {"val": len(data.val), "test": len(data.test) if test else 0}
+    journal = Journal(out, {"supernet": source["supernet"], "data": data.sha256, **sizes}, rank)
+    done = {**kept, **journal.read()}
+    wanted = list(dict.fromkeys(supernet.space.decode(tokens)))
+    missing = [architecture for architecture in wanted if str(architecture) not in done]
+    if fabric is not None:
+        fabric.barrier()  # all have read the journals before one of them writes
+        supernet, data = supernet.to(fabric.device), data.to(fabric.device)
+    if progress is not None:
+        progress.advance(len(wanted) - len(missing))
+    batches = calibration_batches(data, calibration_images)
+    _evaluate_all(supernet, data, missing[rank::world], batches, journal, test=test, steps=world, progress=progress)
+    if fabric is not None:
+        fabric.barrier()
+    done.update(journal.read())
+    order = [*kept, *(str(a) for a in wanted if str(a) not in kept)]
+    archive = _archive(supernet.space, [(Architecture.parse(text), done[text]) for text in order], source, test=test)
+    if fabric is not None:
+        fabric.barrier()  # all have read the journals before they are removed
+    if rank == 0:
+        archive.save(out)
+        journal.remove()
+    if fabric is not None:
+        fabric.barrier()
+    return archive
+
+
+def _evaluate_all(
+    supernet: Supernet,
+    data: ImageData,
+    architectures: Sequence[Architecture],
+    batches: Sequence[Tensor],
+    journal: Journal,
+    *,
+    test: bool,
+    steps: int,
+    progress: Progress | None,
+) -> None:
+    try:
+        for architecture in architectures:
+            network = calibrated_subnet(supernet, architecture, batches)
+            measured = Measured(accuracy(network, data.val), accuracy(network, data.test) if test else None)
+            journal.write(architecture, measured)
+            if progress is not None:
+                progress.advance(steps, f"last accuracy {100 * measured.val:.1f} %")
+    finally:
+        journal.close()
+
+
+def _kept(out: Path, space: SearchSpace, source: Mapping[str, Any], *, test: bool) -> dict[str, Measured]:
+    """What the archive at `out` holds already."""
+    if not out.exists():
+        return {}
+    archive = AccuracyArchive.load(out, space)
+    for what in ("supernet", "data"):
+        if archive.source.get(what) != json.loads(json.dumps(source[what])):
+            raise ArchiveError(f"archive {out} was measured with another {what}; take another output or remove it")
+    if test and archive.test_accuracy is None:
+        raise ArchiveError(f"archive {out} has no test accuracies; go on without them or take another output")
+    tests = [None] * len(archive) if archive.test_accuracy is None else archive.test_accuracy.tolist()
+    rows = zip(archive.architectures, archive.accuracy.tolist(), tests, strict=True)
+    return {str(architecture): Measured(val, test_accuracy) for architecture, val, test_accuracy in rows}
+
+
+def _archive(
+    space: SearchSpace, rows: Sequence[tuple[Architecture, Measured]], source: Mapping[str, Any], *, test: bool
+) -> AccuracyArchive:
+    tokens = space.encode(architecture for architecture, _ in rows)
+    val = np.array([measured.val for _, measured in rows])
+    on_test = np.array([measured.test for _, measured in rows], dtype=float) if test else None
+    return AccuracyArchive(space, tokens, val, on_test, "val", source)

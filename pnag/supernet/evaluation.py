@@ -1,0 +1,118 @@
+"""Accuracy of sub-networks: batch-norm re-estimated for each, then a split classified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from lut.blocks import MBConvSpec
+from pnag.data.split import ImageData, Shard, Split, SplitName
+from pnag.space.architecture import Architecture
+from pnag.supernet.elastic import pointwise_convs, quicken_pointwise, spare_rings
+from pnag.supernet.supernet import Supernet
+from profiler.build.modules import Network
+
+CALIBRATION_IMAGES = 1024
+_CALIBRATION_SEED = 0
+_BATCH = 100
+
+
+def calibration_batches(data: ImageData, images: int = CALIBRATION_IMAGES, size: int = 128) -> list[Tensor]:
+    """The fixed training images, unchanged, that batch-norm statistics are estimated from; each (B, 3, R, R)."""
+    return list(torch.split(data.train.sample(images, _CALIBRATION_SEED), size))
+
+
+@torch.no_grad()
+def recalibrate(network: nn.Module, batches: Sequence[Tensor]) -> None:
+    """Set the batch-norm statistics of `network` to the mean over `batches`; it ends in eval mode."""
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+    network.train()
+    with small_maps_quick(network):
+        for images in batches:
+            network(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
+
+
+@contextmanager
+def small_maps_quick(network: nn.Module) -> Iterator[None]:
+    """Within, a `Network` gives the same outputs sooner where its maps are small.
+
+    Kernel weights that only ever meet padding are left out: on images of 32 pixels the last maps are a single
+    pixel, of a 7×7 kernel only the centre counts, and torch takes a hundred times as long for the whole kernel.
+    Pointwise convolutions are matrix products.
+    """
+    pointwise = list(pointwise_convs(network))
+    whole: list[tuple[nn.Conv2d, nn.Parameter, int]] = []
+    for block, spec in zip(network, network.specs, strict=True) if isinstance(network, Network) else ():
+        spare = spare_rings(spec.kernel, spec.resolution) if isinstance(spec, MBConvSpec) else 0
+        if spare:
+            conv = block.get_submodule("depth_conv.conv")
+            assert isinstance(conv, nn.Conv2d)
+            whole.append((conv, cast("nn.Parameter", conv.weight), spare))
+    try:
+        quicken_pointwise(network)
+        for conv, weight, spare in whole:
+            centre = weight.detach()[:, :, spare:-spare, spare:-spare].contiguous()
+            conv.weight = nn.Parameter(centre, requires_grad=False)
+            conv.padding = (conv.kernel_size[0] // 2 - spare,) * 2
+        yield
+    finally:
+        for conv, weight, _ in whole:
+            conv.weight, conv.padding = weight, (conv.kernel_size[0] // 2,) * 2
+        for parent, name, conv in pointwise:
+            parent.register_module(name, conv)
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    """A copy with each batch-norm folded into the convolution before it: equal but for rounding, and faster."""
+    copy = deepcopy(network)
+    for parent in list(copy.modules()):
+        for name, norm in list(parent.named_children()):
+            conv = getattr(parent, "conv", None)
+            if isinstance(norm, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d):
+                parent.conv = fuse_conv_bn_eval(conv, norm)
+                setattr(parent, name, nn.Identity())
+    return copy
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, split: Split, *, shard: Shard = (0, 1)) -> float:
+    """Share of a split's images, 0 … 1, that a network in eval mode classifies right."""
+    folded = _folded(network)
+    right = seen = 0
+    with small_maps_quick(folded):
+        for images, labels in split.batches(_BATCH, shard=shard):
+            right += int((folded(images).argmax(1) == labels).sum())
+            seen += len(labels)
+    return right / seen
+
+
+def calibrated_subnet(supernet: Supernet, architecture: Architecture, batches: Sequence[Tensor]) -> Network:
+    """The static network of an architecture with its own batch-norm statistics, in eval mode."""
+    network = supernet.subnet(architecture)
+    recalibrate(network.to(memory_format=torch.channels_last), batches)
+    return network
+
+
+def evaluate(
+    supernet: Supernet,
+    architecture: Architecture,
+    data: ImageData,
+    split: SplitName = "val",
+    batches: Sequence[Tensor] | None = None,
+) -> float:
+    """Accuracy, 0 … 1, of a sub-network on a split. `batches` are calibration batches kept from an earlier call."""
+    network = calibrated_subnet(supernet, architecture, batches or calibration_batches(data))
+    return accuracy(network, data.split(split))

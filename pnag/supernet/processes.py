@@ -1,0 +1,107 @@
+"""The processes of a training: the first decides and writes, the others do their share of what takes long.
+
+Under torchrun every process runs the same command. All of them train the supernet and evaluate architectures. Only
+the first looks at what was asked for, keeps the run, trains the generator and speaks; the others follow it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from pnag.accuracy.archive import AccuracyArchive
+from pnag.data.load import ImageData, load_data
+from pnag.space.search_space import SearchSpace, Tokens
+from pnag.supernet.collect import collect_archive
+from pnag.supernet.supernet import Supernet
+from pnag.supernet.training import TORCHRUN, Progress, make_fabric, train_supernet
+from pnag.supernet.training_config import TrainConfig
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+
+@dataclass(frozen=True)
+class SupernetTask:
+    """A supernet of `space` with the data set of a name and a seed: the one at `checkpoint`, or one that is trained
+    as `config` says, in the folder `out`.
+    """
+
+    space: SearchSpace
+    data: str
+    seed: int
+    config: TrainConfig
+    out: Path
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
+class CollectTask:
+    """Accuracies of architectures, tokens (n, length), for the archive `out`."""
+
+    tokens: Tokens
+    out: Path
+
+
+Task = SupernetTask | CollectTask
+
+
+class Team:
+    """All processes of a training. The methods but `follow` are the first one's: the others do what it calls."""
+
+    def __init__(self, fabric: Fabric | None = None) -> None:
+        self._fabric = fabric
+        self._supernet: Supernet | None = None
+        self._data: ImageData | None = None
+
+    @classmethod
+    def gather(cls) -> Self:
+        """The processes that torchrun started, or this one alone."""
+        return cls(make_fabric() if TORCHRUN in os.environ else None)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the first process."""
+        return self._fabric is None or self._fabric.is_global_zero
+
+    def open(self, task: SupernetTask, data: ImageData, progress: Progress | None = None) -> Supernet:
+        """The supernet of `task`, with `data`, its data set: what `collect` asks from now on."""
+        self._tell(task)
+        return self._open(task, data, progress)
+
+    def collect(self, tokens: Tokens, out: Path, progress: Progress | None = None) -> AccuracyArchive:
+        """Ask the supernet about architectures, tokens (n, length); they join the archive `out`, which is returned."""
+        self._tell(CollectTask(tokens, out))
+        return self._collect(tokens, out, progress)
+
+    def dismiss(self) -> None:
+        """There is nothing more to do: `follow` ends."""
+        self._tell(None)
+
+    def follow(self) -> None:
+        """Do what the first process calls, until it has no more to do."""
+        while (task := self._tell(None)) is not None:
+            if isinstance(task, SupernetTask):
+                self._open(task, load_data(task.data, resolution=task.space.resolution, seed=task.seed))
+            else:
+                self._collect(task.tokens, task.out)
+
+    def _tell(self, task: Task | None) -> Task | None:
+        """What the first process says, whatever the others do; they wait until it does."""
+        return task if self._fabric is None else self._fabric.broadcast(task)
+
+    def _open(self, task: SupernetTask, data: ImageData, progress: Progress | None = None) -> Supernet:
+        self._fabric = self._fabric or make_fabric()
+        if task.checkpoint is not None:
+            supernet = Supernet.load(task.checkpoint, task.space)
+        else:
+            supernet = train_supernet(task.space, data, task.config, task.out, progress=progress, fabric=self._fabric)
+        self._supernet, self._data = supernet, data
+        return supernet
+
+    def _collect(self, tokens: Tokens, out: Path, progress: Progress | None = None) -> AccuracyArchive:
+        assert self._supernet is not None
+        assert self._data is not None
+        return collect_archive(self._supernet, self._data, tokens, out, progress=progress, fabric=self._fabric)

@@ -1,0 +1,48 @@
+"""How to measure a device: the usual, with what its spec says instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from devices import DeviceSpec
+from devices.errors import UnknownDeviceError
+from profiler.measure.session import Sampling
+
+# key of a spec's [sampling] -> field of Sampling, and of the Slice or StopSettings in it
+_FIELDS: Mapping[str, tuple[str, str | None]] = {
+    "block_s": ("block", "min_time_s"),
+    "block_warmup_s": ("block", "warmup_s"),
+    "network_s": ("network", "min_time_s"),
+    "network_warmup_s": ("network", "warmup_s"),
+    "reference_s": ("reference", "min_time_s"),
+    "reference_warmup_s": ("reference", "warmup_s"),
+    "warm_up_s": ("warm_up_s", None),
+    "segment_s": ("segment_s", None),
+    "max_wait_s": ("max_wait_s", None),
+    "longest_pause_s": ("longest_pause_s", None),
+    "drift_limit": ("drift_limit", None),
+    "relative_ci": ("stop", "relative_ci"),
+    "min_rounds": ("stop", "min_rounds"),
+    "max_rounds": ("stop", "max_rounds"),
+}
+_WHOLE = ("min_rounds", "max_rounds")
+
+
+def sampling_for(spec: DeviceSpec, seed: int = 0) -> Sampling:
+    """The settings for a device. Raises `UnknownDeviceError` for a key or value that makes no sense."""
+    sampling = Sampling(seed=seed)
+    for key, value in spec.sampling.items():
+        if key not in _FIELDS:
+            known = ", ".join(_FIELDS)
+            raise UnknownDeviceError(f"device {spec.name} has an unknown key '{key}' in [sampling]; known are {known}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+            raise UnknownDeviceError(f"device {spec.name} has {key} = {value!r} in [sampling]; give a number from 0 on")
+        sampling = _with(sampling, *_FIELDS[key], int(value) if key in _WHOLE else float(value))
+    return sampling
+
+
+def _with(sampling: Sampling, field: str, inner: str | None, value: float) -> Sampling:
+    changed: Any = value if inner is None else replace(getattr(sampling, field), **{inner: value})
+    return replace(sampling, **{field: changed})

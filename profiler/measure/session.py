@@ -1,0 +1,309 @@
+"""A measuring session: interleaved rounds in random order, watched by a reference, resumable at any moment.
+
+Each round visits every unit that still needs it, blocks and networks alike, in an order of its own. A
+segment is what is measured between two readings of the reference, about a second; if the reference has
+drifted, the segment is measured again. A segment's visits enter the journal together.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from devices.backend import Artefact, Backend, DeviceState, Slice
+from devices.errors import MeasurementError
+from profiler.measure.journal import Journal
+from profiler.measure.measurement import Measurement, Visit
+from profiler.measure.plan import Unit
+from profiler.measure.program_pool import ProgramPool
+from profiler.measure.reference import ReferenceMonitor
+from profiler.measure.stopping import MedianRule, StopSettings
+
+_LONGEST_SEGMENT = 48  # visits, for devices on which a visit takes no time to speak of
+_REPEATS = 4
+_FAILURES = 2
+
+_BLOCK = Slice(min_time_s=0.04, min_runs=3, warmup_runs=2)
+_NETWORK = Slice(min_time_s=0.1, min_runs=3, warmup_runs=1)
+_REFERENCE = Slice(min_time_s=0.02, min_runs=5, warmup_runs=2)
+_STOP = StopSettings()
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a session measures. `drift_limit` is relative; `max_wait_s` bounds the waits for a steady device.
+
+    After each pause of such a wait, `longest_pause_s` at most, the device works for `warm_up_s` before it is read.
+    """
+
+    block: Slice = _BLOCK
+    network: Slice = _NETWORK
+    reference: Slice = _REFERENCE
+    warm_up_s: float = 1.0
+    segment_s: float = 1.0
+    drift_limit: float = 0.05
+    max_wait_s: float = 60.0
+    longest_pause_s: float = 8.0
+    stop: StopSettings = _STOP
+    seed: int = 0
+
+
+class Watcher(Protocol):
+    """Is told how the session goes on."""
+
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        """So many visits are done."""
+
+    def extend(self, amount: float) -> None:
+        """So many more visits are needed."""
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """Measurements by unit name, and how good the session was. `complete`: no unit was cut short by the time."""
+
+    measurements: Mapping[str, Measurement]
+    complete: bool
+    quality: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Session:
+    """Measures `units` on `backend`; call `run` once. Artefacts come from `artefact_of`, by unit name.
+
+    `reference` names the unit (or another artefact) to watch the device by, `usual_ms` what it took before if
+    that is known. `deadline_s` is a reading of `clock` at which the session ends with what it has.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        units: Sequence[Unit],
+        artefact_of: Callable[[str], Artefact],
+        reference: str,
+        *,
+        sampling: Sampling,
+        journal: Journal | None = None,
+        memory_limit_bytes: int = 4 << 30,
+        watcher: Watcher | None = None,
+        deadline_s: float = math.inf,
+        usual_ms: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._backend, self._units, self._sampling, self._journal = backend, tuple(units), sampling, journal
+        self._watcher, self._clock, self._deadline_s = watcher, clock, deadline_s
+        self._pool = ProgramPool(backend, artefact_of, memory_limit_bytes)
+        known = journal.visits if journal else ()
+        self._visits: dict[str, list[Visit]] = {unit.name: [] for unit in self._units}
+        for visit in known:
+            self._visits[visit.unit].append(visit)
+        self._monitor = ReferenceMonitor(
+            backend,
+            lambda: self._pool.get(reference),
+            sampling.reference,
+            limit=sampling.drift_limit,
+            max_wait_s=sampling.max_wait_s,
+            longest_pause_s=sampling.longest_pause_s,
+            warm_up_s=sampling.warm_up_s,
+            clock=clock,
+            sleep=sleep,
+            deadline_s=deadline_s,
+            known_ms=[visit.reference_ms for visit in known],
+            usual_ms=usual_ms,
+            waiting=self._tell_waiting,
+        )
+        self._reference = reference
+        self._before = self._after = DeviceState()
+        self._repeated = 0
+        self._resumed = len(known)
+
+    # -- what is left to do ---------------------------------------------------------------------------
+
+    def finished(self, unit: Unit) -> bool:
+        """Whether no further visit to `unit` is needed."""
+        visits = self._visits[unit.name]
+        if sum(bool(visit.failure) for visit in visits) >= _FAILURES:
+            return True
+        timed = [visit for visit in visits if not visit.failure]
+        if len(timed) >= self._sampling.stop.max_rounds:
+            return True
+        rule = MedianRule(self._sampling.stop)
+        for visit in map(self._judged, timed):
+            if visit.steady:
+                rule.add(visit.median_ms, visit.time_s)
+        return rule.is_finished()
+
+    def _judged(self, visit: Visit) -> Visit:
+        """The visit in the light of what the reference's level is by now.
+
+        A device that was throttled from the start, and did not say so, seemed to be as usual at first.
+        """
+        known = visit.steady and math.isfinite(visit.reference_ms) and self._monitor.readings_ms
+        if not known or self._monitor.is_usual(visit.reference_ms):
+            return visit
+        return replace(visit, flags=(*visit.flags, "drifted"))
+
+    def _round(self, number: int) -> deque[Unit]:
+        """Units to visit in a round, in its order, which depends on seed and round only."""
+        order = np.random.default_rng((self._sampling.seed, number)).permutation(len(self._units))
+        todo = (self._units[index] for index in order)
+        return deque(
+            unit
+            for unit in todo
+            if not self.finished(unit) and all(visit.round != number for visit in self._visits[unit.name])
+        )
+
+    # -- measuring ------------------------------------------------------------------------------------
+
+    def run(self) -> SessionResult:
+        """Measure until every unit is finished or the time is up.
+
+        Raises `ReferenceFailedError`, `JournalError`, and `ConnectionLostError` from the device; what was
+        measured until then is in the journal.
+        """
+        try:
+            number = 0
+            self._before = self._backend.state()
+            if not all(map(self.finished, self._units)):
+                self._warm_up()
+            while not all(map(self.finished, self._units)) and not self._time_is_up():
+                self._measure_round(number)
+                number += 1
+            self._after = self._backend.state()
+        finally:
+            self._pool.close()
+        return self._result()
+
+    def _time_is_up(self) -> bool:
+        return self._clock() >= self._deadline_s
+
+    def _warm_up(self) -> None:
+        """Bring the device to its working clocks and temperature, then learn the reference's level."""
+        try:
+            how = replace(self._sampling.reference, warmup_s=self._sampling.warm_up_s)
+            self._pool.get(self._reference).measure(how)
+        except MeasurementError:
+            pass  # the first reading says so, with its own error
+        self._monitor.start()
+
+    def _measure_round(self, number: int) -> None:
+        queue = self._round(number)
+        repeats = 0
+        while queue and not self._time_is_up():
+            steady = self._monitor.wait_until_steady()
+            before_ms = self._monitor.last_ms
+            segment, visits = self._measure_segment(queue, number)
+            after_ms = self._monitor.read()
+            if steady and not self._monitor.steady and repeats < _REPEATS:
+                queue.extendleft(reversed(segment))
+                self._repeated, repeats = self._repeated + 1, repeats + 1
+                continue
+            self._accept(visits, (before_ms + after_ms) / 2, steady=steady and self._monitor.steady)
+            repeats = 0
+            self._tell(segment, number)
+
+    def _measure_segment(self, queue: deque[Unit], number: int) -> tuple[list[Unit], list[Visit]]:
+        segment: list[Unit] = []
+        visits: list[Visit] = []
+        end_s = min(self._clock() + self._sampling.segment_s, self._deadline_s)
+        while queue and len(segment) < _LONGEST_SEGMENT and (not segment or self._clock() < end_s):
+            unit = queue.popleft()
+            segment.append(unit)
+            visits.append(self._visit(unit, number))
+        return segment, visits
+
+    def _visit(self, unit: Unit, number: int) -> Visit:
+        how = self._sampling.block if unit.role == "block" else self._sampling.network
+        try:
+            samples = self._pool.get(unit.name).measure(how)
+        except MeasurementError as error:
+            self._pool.drop(unit.name)
+            return Visit(unit.name, number, failure=" ".join(str(error).split()))
+        times, warmup = (tuple(round(t, 6) for t in values) for values in (samples.times_ms, samples.warmup_ms))
+        return Visit(unit.name, number, times, warmup, samples.runs, samples.flags)
+
+    def _accept(self, visits: Sequence[Visit], reference_ms: float, *, steady: bool) -> None:
+        state = self._backend.state()
+        unsteady = () if steady else ("throttled" if state.throttled else "drifted",)
+        complete = [
+            replace(
+                visit,
+                flags=(*visit.flags, *unsteady),
+                reference_ms=round(reference_ms, 6),
+                temperature_c=state.temperature_c,
+                clock_mhz=state.clock_mhz,
+                load=state.load,
+                details=state.details,
+            )
+            for visit in visits
+        ]
+        if self._journal is not None:
+            self._journal.append(complete)
+        for visit in complete:
+            self._visits[visit.unit].append(visit)
+
+    def _tell(self, segment: Sequence[Unit], number: int) -> None:
+        if self._watcher is None:
+            return
+        more = sum(
+            not self.finished(unit) and len(self._visits[unit.name]) >= self._sampling.stop.min_rounds
+            for unit in segment
+        )
+        if more:
+            self._watcher.extend(more)
+        self._watcher.advance(len(segment), f"round {number + 1}, reference {self._monitor.drift:+.1%}")
+
+    def _tell_waiting(self) -> None:
+        if self._watcher is not None:
+            self._watcher.advance(0.0, f"waiting for a steady device, reference {self._monitor.drift:+.1%}")
+
+    # -- result ---------------------------------------------------------------------------------------
+
+    def _result(self) -> SessionResult:
+        measurements = {unit.name: self._measurement(unit) for unit in self._units}
+        visits = [visit for measurement in measurements.values() for visit in measurement.visits]
+        timed = [visit for visit in visits if not visit.failure]
+        quality = {
+            "rounds": max((visit.round + 1 for visit in visits), default=0),
+            "visits": len(visits),
+            "resumed_visits": self._resumed,
+            "repeated_segments": self._repeated,
+            "waited_s": round(self._monitor.waited_s, 3),
+            "reference_block": self._reference,
+            "reference_ms": self._monitor.level_ms if self._monitor.readings_ms else None,
+            "reference_spread": self._monitor.spread() if self._monitor.readings_ms else None,
+            "disturbed_share": _share(timed, "disturbed"),
+            "drifted_share": _share(timed, "drifted"),
+            "throttled_share": _share(timed, "throttled"),
+            "before": _plain(self._before),
+            "after": _plain(self._after),
+        }
+        return SessionResult(measurements, all(map(self.finished, self._units)), quality)
+
+    def _measurement(self, unit: Unit) -> Measurement:
+        visits = tuple(map(self._judged, self._visits[unit.name]))
+        failures = [visit.failure for visit in visits if visit.failure]
+        if len(failures) >= _FAILURES:
+            return Measurement(unit.name, visits, failures[-1])
+        if not any(visit.times_ms for visit in visits):
+            return Measurement(unit.name, visits, failures[-1] if failures else "the time was up before its turn")
+        return Measurement(unit.name, visits)
+
+
+def _plain(state: DeviceState) -> dict[str, Any]:
+    """What is known of a state, as JSON values."""
+    values = {"temperature_c": state.temperature_c, "clock_mhz": state.clock_mhz, "load": state.load}
+    return {name: value for name, value in values.items() if value is not None} | {
+        "throttled": state.throttled,
+        **state.details,
+    }
+
+
+def _share(visits: Sequence[Visit], flag: str) -> float:
+    return sum(flag in visit.flags for visit in visits) / len(visits) if visits else 0.0

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from pnag.accuracy.predictor import LayerCodes
+from pnag.accuracy.predictor_fit import fit_predictor
+from pnag.search.evaluator import RuleEvaluator
+from pnag.search.refine import Refiner, cheapest_tokens, layer_prices
+from pnag.space.search_space import load_space
+from tests.pnag.search.learning_cases import all_tokens, archive, full_costs, tiny_costs
+
+BUDGETS = 12
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    costs = tiny_costs()
+    return Refiner(RuleEvaluator(fit_predictor(costs.space, *archive(costs, 150))), costs)
+
+
+@pytest.fixture(scope="module")
+def full():
+    costs = full_costs()
+    return Refiner(RuleEvaluator(fit_predictor(costs.space, *archive(costs, 400))), costs)
+
+
+def budgets_of(refiner):
+    low, high = refiner.costs.range_ms
+    return np.linspace(low, high, BUDGETS)
+
+
+def score(refiner, tokens, budgets):
+    return refiner.evaluator(tokens, refiner.costs(tokens), budgets)
+
+
+def test_the_cheapest_network_is_the_cheapest():
+    costs, tokens = tiny_costs(), all_tokens()
+    assert costs(cheapest_tokens(costs))[0] == costs(tokens).min() == pytest.approx(costs.range_ms[0])
+
+
+def test_prices_of_layers_sum_to_the_cost():
+    costs = full_costs()
+    tokens = costs.space.sample(50, np.random.default_rng(0))
+    codes = LayerCodes(costs.space).of(tokens)
+    table = layer_prices(costs)
+    summed = costs.constant_ms + table[np.arange(codes.shape[1]), codes].sum(axis=1)
+    np.testing.assert_allclose(summed, costs(tokens))
+
+
+def test_in_a_small_space_refinement_finds_the_best_network_there_is(tiny):
+    budgets = budgets_of(tiny)
+    tokens = all_tokens()
+    cost, accuracy = tiny.costs(tokens), tiny.evaluator.predictor(tokens)
+    best = np.array([accuracy[cost <= budget + 1e-9].max() for budget in budgets])
+    starts = np.repeat(cheapest_tokens(tiny.costs), BUDGETS, axis=0)
+    refined = tiny(starts, budgets + 1e-9)
+    gap = best - tiny.evaluator.predictor(refined)
+    assert (gap > 1e-5).mean() <= 0.2  # exchanges of two layers cannot leave every trap
+    assert gap.max() < 0.003
+
+
+def test_nothing_gets_worse_and_no_budget_is_left(full):
+    rng = np.random.default_rng(4)
+    budgets = budgets_of(full)
+    starts = full.costs.space.sample(BUDGETS, rng)
+    refined = full(starts, budgets)
+    assert (score(full, refined, budgets) >= score(full, starts, budgets)).all()
+    kept = full.costs(starts) <= budgets
+    assert (full.costs(refined)[kept] <= budgets[kept]).all()
+
+
+def test_a_network_beyond_its_budget_is_brought_within(full):
+    dearest = full.costs.space.encode([full.costs.space.extremes()[1]] * 3)
+    budgets = np.array([60.0, 80.0, 100.0])
+    refined = full(dearest, budgets)
+    assert (full.costs(refined) <= budgets).all()
+
+
+def test_refined_networks_are_of_the_space(full):
+    space = load_space()
+    refined = full(space.sample(40, np.random.default_rng(8)), np.full(40, 70.0))
+    np.testing.assert_array_equal(space.canonical(refined), refined)
+    for architecture in space.decode(refined):
+        space.check(architecture)
+
+
+def test_refinement_beats_the_best_of_many_random_networks(full):
+    tokens = full.costs.space.sample(5000, np.random.default_rng(3))
+    cost, accuracy = full.costs(tokens), full.evaluator.predictor(tokens)
+    for budget in (55.0, 70.0, 85.0):
+        best = int(np.where(cost <= budget, accuracy, -1).argmax())
+        refined = full(tokens[best : best + 1], np.array([budget]))
+        assert full.evaluator.predictor(refined)[0] > accuracy[best] + 0.0005
+
+
+def test_its_arguments_are_left_as_they_were(full):
+    starts = full.costs.space.sample(3, np.random.default_rng(1))
+    before = starts.copy()
+    full(starts, np.full(3, 70.0))
+    np.testing.assert_array_equal(starts, before)

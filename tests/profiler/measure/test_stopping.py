@@ -1,0 +1,83 @@
+import math
+from statistics import median
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiler.measure.stopping import MedianRule, StopSettings, median_interval, relative_interval
+
+values = st.lists(st.floats(0.001, 1000.0), min_size=2, max_size=30)
+
+
+def feed(rule, rounds, time_s=0.1):
+    for value in rounds:
+        rule.add(value, time_s)
+    return rule
+
+
+def test_up_to_five_values_the_interval_is_their_range():
+    assert median_interval([3.0, 1.0, 2.0]) == (1.0, 3.0)
+    assert median_interval([1.0, 2.0, 3.0, 4.0, 50.0]) == (1.0, 50.0)
+
+
+def test_ten_values_by_hand():
+    # depth 2 covers 1 − 2 · 11/1024 = 0.97852, depth 3 covers 1 − 2 · 56/1024 = 0.890625;
+    # share 0.3244, weight 8 · 0.3244 / (2 + 6 · 0.3244) = 0.6577
+    low, high = median_interval([float(i) for i in range(1, 11)])
+    assert low == pytest.approx(2.6577, abs=1e-4)
+    assert high == pytest.approx(8.3423, abs=1e-4)
+
+
+def test_one_value_has_no_interval():
+    assert all(map(math.isnan, median_interval([1.0])))
+    assert math.isnan(relative_interval([1.0]))
+
+
+@given(values)
+def test_the_interval_holds_the_median_and_lies_within_the_range(x):
+    low, high = median_interval(x)
+    assert min(x) <= low <= median(x) + 1e-9
+    assert median(x) - 1e-9 <= high <= max(x)
+
+
+@given(values, st.floats(0.1, 10.0))
+def test_the_relative_interval_does_not_depend_on_the_unit(x, factor):
+    assert relative_interval([factor * v for v in x]) == pytest.approx(relative_interval(x), rel=1e-6, abs=1e-9)
+
+
+def test_one_wild_round_does_not_spoil_many_quiet_ones():
+    assert relative_interval([1.0] * 11 + [100.0]) == 0.0
+
+
+def test_it_is_not_finished_before_the_least_rounds_however_quiet():
+    rule = MedianRule(StopSettings(min_rounds=6, max_rounds=15))
+    assert not feed(rule, [1.0] * 5).is_finished()
+    assert feed(rule, [1.0]).is_finished()
+
+
+def test_it_goes_on_until_the_median_is_known():
+    rule = MedianRule(StopSettings(relative_ci=0.01, min_rounds=6, max_rounds=100))
+    assert not feed(rule, [1.0, 1.1, 0.9, 1.2, 1.0, 0.8]).is_finished()
+    assert feed(rule, [1.0] * 20).is_finished()
+    assert rule.relative_ci <= 0.01
+
+
+def test_the_most_rounds_end_it_however_noisy():
+    rule = MedianRule(StopSettings(min_rounds=2, max_rounds=4))
+    assert feed(rule, [1.0, 2.0, 3.0, 4.0]).is_finished()
+    assert rule.relative_ci > 0.5
+
+
+def test_the_least_and_the_most_time_are_kept():
+    settings = StopSettings(min_rounds=2, min_time_s=1.0, max_time_s=2.0)
+    assert not feed(MedianRule(settings), [1.0] * 9, 0.1).is_finished()
+    assert feed(MedianRule(settings), [1.0] * 10, 0.1001).is_finished()
+    assert feed(MedianRule(settings), [1.0, 9.0], 1.0).is_finished()
+
+
+def test_initialise_forgets_everything():
+    rule = feed(MedianRule(StopSettings()), [1.0] * 20)
+    rule.initialise()
+    assert not rule.is_finished()
+    assert math.isnan(rule.relative_ci)
