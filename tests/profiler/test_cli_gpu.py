@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from devices.cuda.backend import backend as cuda
+from devices.cuda import backend as cuda
 from devices.errors import RuntimeUnavailableError
 from profiler.cli import app
 from profiler.console import run_app

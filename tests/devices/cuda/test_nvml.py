@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from devices.cuda.backend import nvml
+from devices.cuda import nvml
 from devices.cuda.nvml import Nvml, foreign_processes, is_throttled, reason_names
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from devices import Artefact, DeviceInfo, DeviceSpec, Slice, load_spec, open_backend
+from devices.cuda import backend as cuda
 from devices.cuda.backend import CudaBackend
-from devices.cuda.backend import backend as cuda
 from devices.cuda.mode import CudaMode
 from devices.errors import DeviceOptionError
 from lut.blocks import parse_block
