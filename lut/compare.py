@@ -11,6 +11,7 @@ import numpy as np
 
 from lut.blocks import BlockSpec
 from lut.errors import LutError
+from lut.formats.canonical import plain
 from lut.identity import Unlike, unlike
 from lut.ranks import rank_correlation
 from lut.table import LatencyTable

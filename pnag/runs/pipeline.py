@@ -16,16 +16,16 @@ from lut.table import LatencyTable
 from pnag.accuracy.archive import SHIPPED, AccuracyArchive
 from pnag.data.load import ImageData, load_data
 from pnag.errors import ArchiveError, RunError
-from pnag.search.evolution import Ask
 from pnag.generator.generate import Generator
 from pnag.generator.learning import rounds_of, train_generator, train_in_rounds
 from pnag.generator.methods import find_method
 from pnag.runs.plots import PlottedNetwork, plot_networks
 from pnag.runs.run import ARCHIVE, GENERATOR, PLOT, SUPERNET, TABLE, Run, sha256_of
+from pnag.search.evolution import Ask
 from pnag.space.sampling import sample_archive
 from pnag.space.search_space import SearchSpace, Tokens
-from pnag.supernet.supernet import Supernet
 from pnag.supernet.processes import SupernetTask, Team
+from pnag.supernet.supernet import Supernet
 from pnag.supernet.training import SUPERNET as SUPERNET_FILE
 from pnag.supernet.training import Progress
 from pnag.supernet.training_config import TrainConfig, preset

@@ -12,8 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 import torch
 
 from lut.blocks import BlockSpec
-from profiler.errors import ExportError
 from profiler.build.export_tflite import TfliteFactory
+from profiler.errors import ExportError
 
 Wanted = Mapping[str, Sequence[BlockSpec]]
 

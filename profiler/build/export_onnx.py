@@ -16,8 +16,8 @@ from torch import nn
 from devices.backend import Artefact
 from lut.blocks import BlockSpec
 from profiler.build.artefacts import ArtefactCache, input_shape
-from profiler.errors import ExportError
 from profiler.build.modules import build_block, build_network, randomise
+from profiler.errors import ExportError
 
 OPSET = 17
 _VERSION = 1

@@ -17,11 +17,11 @@ from devices.folding import fold_batch_norm
 from lut.blocks import BlockSpec
 from lut.files import replacing
 from profiler.build.artefacts import ArtefactCache, input_shape
-from profiler.errors import ExportError
 from profiler.build.modules import build_block, build_network, randomise
 from profiler.build.parity import Precision, check_parity
 from profiler.build.quiet import cause_of, quiet
 from profiler.build.tflite_file import pack, unpack
+from profiler.errors import ExportError
 
 _SIGNATURE, _INPUT = "serving_default", "args_0"  # what litert-torch calls the model's entry and its input
 _CALIBRATION_IMAGES = 16

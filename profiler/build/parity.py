@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.host.litert_runtime import open_interpreter
-from profiler.errors import ExportError
 from profiler.build.quiet import cause_of, quiet
+from profiler.errors import ExportError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from devices import host
 from devices.errors import DeviceOptionError
+from devices.host import computer as host
 from devices.host.computer import (
     allowed_cores,
     attached,

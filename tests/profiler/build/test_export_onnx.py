@@ -7,9 +7,9 @@ from torch import nn
 
 from lut.blocks import parse_block
 from profiler.build.artefacts import ArtefactCache
-from profiler.errors import ExportError
 from profiler.build.export_onnx import OPSET, OnnxFactory, write_onnx
 from profiler.build.modules import build_block, build_network, randomise
+from profiler.errors import ExportError
 
 KEYS = (
     "conv-i3-o8-k3-s2-hswish@32",

@@ -18,10 +18,10 @@ from lut.blocks import BlockSpec, HeadSpec, MBConvSpec
 from profiler.build import export_tflite
 from profiler.build.artefacts import ArtefactCache, open_factory
 from profiler.build.convert_blocks import convert_blocks
-from profiler.errors import ExportError
 from profiler.build.export_tflite import TfliteFactory
 from profiler.build.modules import build_block, randomise
 from profiler.build.parity import Precision, parity, run_file
+from profiler.errors import ExportError
 from tests.tflite_runtime_env import old_python, run_with_tflite_runtime
 
 BLOCK = MBConvSpec(8, 16, 5, 4, 2, "hswish", True, 14)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from profiler.errors import ExportError
 from profiler.build.export_onnx import write_onnx
 from profiler.build.parity import check_parity, parity, relative_difference, run_file
+from profiler.errors import ExportError
 
 SHAPE = (2, 3, 8, 8)
 
