@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.known_optimum import KnownOptimum
 from benchmarks.report import RESULTS, machine, report, versions
-from lut.calibration import judge
+from lut.calibration.fit import judge
 from lut.files import replacing
 from lut.table import LatencyTable
 from pnag import Architecture, Generator

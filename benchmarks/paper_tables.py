@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from benchmarks.paper_plots import plot_frontiers, plot_histograms
 from benchmarks.paper_runs import IN_ROUNDS, SAME, Cell, Outcome, Setting, nsga2, run_all
 from benchmarks.report import RESULTS, machine, markdown_table, report
+from lut.calibration.student_t import student_t_quantile
 from lut.files import replacing
-from lut.student import student_t_quantile
 from pnag.data.load import load_data
 from pnag.space.architecture import Architecture
 from pnag.space.search_space import load_space

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from lut.blocks import BlockSpec
+from lut.calibration.ranks import rank_correlation
 from lut.errors import LutError
 from lut.formats.canonical import plain
 from lut.identity import Unlike, unlike
-from lut.ranks import rank_correlation
 from lut.table import LatencyTable
 
 DOUBTFUL_FLAGS = (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lut.blocks import parse_block
-from lut.calibration import Calibration, Fidelity, NetworkMeasurement, fit_calibration, judge, upper_margin
+from lut.calibration.fit import Calibration, Fidelity, NetworkMeasurement, fit_calibration, judge, upper_margin
 from lut.entry import ROLES, Entry
 from lut.errors import LutError, MissingBlockError, TableFormatError
 from lut.formats.canonical import content_sha256, revive_numbers

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lut.calibration import Fidelity
+from lut.calibration.fit import Fidelity
 from lut.entry import Entry
 from lut.table import LatencyTable
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lut.blocks import BlockSpec, parse_block
-from lut.calibration import Calibration, Fidelity
+from lut.calibration.fit import Calibration, Fidelity
 from lut.compare import Problem, TableDifference, flatten
 from lut.formats.canonical import plain
 from lut.table import LatencyTable

@@ -21,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lut.calibration import upper_margin
+from lut.calibration.fit import upper_margin
 from lut.files import replacing
 from pnag.accuracy.predictor import AccuracyPredictor
 from pnag.errors import InfeasibleBudgetError, PnagError, RunError

@@ -4,10 +4,10 @@ import pytest
 from scipy.special import stdtrit
 
 from lut.blocks import parse_block
-from lut.calibration import Calibration, NetworkMeasurement, fit_calibration, judge, upper_margin
+from lut.calibration.fit import Calibration, NetworkMeasurement, fit_calibration, judge, upper_margin
+from lut.calibration.ranks import rank_correlation
+from lut.calibration.student_t import student_t_quantile
 from lut.errors import CalibrationError
-from lut.ranks import rank_correlation
-from lut.student import student_t_quantile
 
 
 def networks(*rows):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from lut.blocks import BlockSpec, HeadSpec, MBConvSpec
-from lut.calibration import Fidelity, NetworkMeasurement, fit_calibration, judge
-from lut.traits import shared_columns
+from lut.calibration.fit import Fidelity, NetworkMeasurement, fit_calibration, judge
+from lut.calibration.traits import shared_columns
 from pnag.space.search_space import SearchSpace, load_space
 from profiler.cli_networks import sample_units
 

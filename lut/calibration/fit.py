@@ -8,7 +8,7 @@ runtime has a cost of its own. Whole networks are measured beside the blocks, an
 
 `correction` is a ridge term, relative to the block's own latency, whose strength is chosen by exact
 leave-one-out error on the calibration networks; an infinitely strong ridge leaves scale and intercept only.
-By the same error it is chosen whether the ridge also holds corrections that many blocks share (`lut.traits`),
+By the same error it is chosen whether the ridge also holds corrections that many blocks share (`lut.calibration.traits`),
 and whether there is a term for the weights: a block alone keeps its weights in the cache, in a network they
 come from memory each time, which for small images takes longer than the arithmetic.
 The result is judged on *other* networks, the holdout: that is `Fidelity`.
@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from lut.calibration.ranks import rank_correlation
+from lut.calibration.student_t import student_t_quantile
+from lut.calibration.traits import mega_weights, shared_columns
 from lut.errors import CalibrationError
-from lut.ranks import rank_correlation
-from lut.student import student_t_quantile
-from lut.traits import mega_weights, shared_columns
 
 Array = NDArray[np.float64]
 
