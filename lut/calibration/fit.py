@@ -8,7 +8,7 @@ runtime has a cost of its own. Whole networks are measured beside the blocks, an
 
 `correction` is a ridge term, relative to the block's own latency, whose strength is chosen by exact
 leave-one-out error on the calibration networks; an infinitely strong ridge leaves scale and intercept only.
-By the same error it is chosen whether the ridge also holds corrections that many blocks share (`lut.calibration.traits`),
+By the same error it is chosen whether the ridge also holds corrections that many blocks share (`traits`),
 and whether there is a term for the weights: a block alone keeps its weights in the cache, in a network they
 come from memory each time, which for small images takes longer than the arithmetic.
 The result is judged on *other* networks, the holdout: that is `Fidelity`.
