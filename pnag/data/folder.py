@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from lut.words import class_name, printable
 from pnag.data.augment import Augmentation, normalise
+from pnag.data.decode import decode, quietly
+from pnag.data.names import Tell, tell_left_out
+from pnag.data.scan import Part, find_parts
+from pnag.data.sound import require_sound
 from pnag.data.sources import hold_out, require_learnable, val_size
 from pnag.data.split import Batch, ImageData, Normalisation, Shard, Split, batch_indices
 from pnag.errors import DataError
@@ -47,14 +53,11 @@ class _Images:
 
     def __getitem__(self, item: Item) -> tuple[Tensor, int]:
         import torch
-        from PIL import Image
 
         index, seed = item
         path, label = self._samples[index]
-        try:
-            image = Image.open(path).convert("RGB")
-        except (OSError, ValueError, SyntaxError) as error:
-            raise DataError(f"image {path} cannot be read; replace or remove it") from error
+        with quietly():
+            image = decode(path, printable(path, 400))
         if seed == _UNCHANGED:
             out = self._plain(image)
         else:
@@ -128,33 +131,43 @@ class FolderSplit(Split):
         return replace(self, device=device)
 
 
-def image_folder(folder: Path, resolution: int, seed: int) -> ImageData:
-    """DIR/train/CLASS/*, of which `val` is held out, and DIR/test or, without it, DIR/val to test on."""
+def image_folder(folder: Path, resolution: int, seed: int, tell: Tell) -> ImageData:
+    """A training part with a folder for each class, of which `val` is held out, and a part to test on.
+
+    The parts have the names that `part_of` knows and lie in `folder` or one folder deeper. Tested is on the test
+    part, or on the validation part where there is no labelled test part. What is no picture by its name is left
+    out. Raises `DataError` for parts or classes that do not fit, and names all pictures that cannot be read.
+    """
     if not folder.is_dir():
-        raise DataError(f"no folder {folder}; imagefolder:DIR needs DIR/train/CLASS/ and DIR/val/CLASS/ with images")
-    name = f"imagefolder:{folder.resolve().name}"
-    class_names, train = _scan(folder / "train")
-    test_names, test = _scan(folder / "test" if (folder / "test").is_dir() else folder / "val")
-    if test_names != class_names:
-        odd = sorted(set(test_names) ^ set(class_names))[0]
-        raise DataError(f"class '{odd}' of {folder} is not in both the training and the test folder; give it in both")
-    labels = np.array([label for _, label in train], np.int64)
+        raise DataError(
+            f"no folder {printable(folder)}; imagefolder:DIR needs DIR/train/CLASS/ and DIR/val/CLASS/ with images"
+        )
+    name = f"imagefolder:{printable(folder.resolve().name)}"
+    train, test = find_parts(folder, tell)
+    tell_left_out([*train.left_out, *test.left_out], folder, tell)
+    class_names = _class_names(train, tell)
+    samples = [
+        [(path, label) for label, paths in enumerate(part.classes.values()) for path in paths] for part in (train, test)
+    ]
+    labels = np.array([label for _, label in samples[0]], np.int64)
     require_learnable(name, class_names, labels)
+    require_sound([path for part in samples for path, _ in part], len(samples[0]))
     kept, val = hold_out(labels, max(1, val_size(len(labels))), seed)
-    parts = (tuple(train[i] for i in kept), tuple(train[i] for i in val), tuple(test))
+    parts = (tuple(samples[0][i] for i in kept), tuple(samples[0][i] for i in val), tuple(samples[1]))
     digest = hashlib.sha256()
     for part in parts:
-        digest.update("".join(f"{p.relative_to(folder)} {p.stat().st_size}\n" for p, _ in part).encode() + b"\n")
+        lines = (os.fsencode(p.relative_to(folder)) + f" {p.stat().st_size}\n".encode() for p, _ in part)
+        digest.update(b"".join(lines) + b"\n")
     kept_split, val_split, test_split = (FolderSplit(part, resolution) for part in parts)
     return ImageData(name, resolution, class_names, IMAGENET, kept_split, val_split, test_split, digest.hexdigest())
 
 
-def _scan(folder: Path) -> tuple[tuple[str, ...], list[Sample]]:
-    from torchvision.datasets import ImageFolder
-
-    try:
-        found = ImageFolder(str(folder), allow_empty=False)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{folder} is not a folder of classes with images ({reason}); see imagefolder:DIR") from error
-    return tuple(found.classes), [(Path(path), label) for path, label in found.samples]
+def _class_names(train: Part, tell: Tell) -> tuple[str, ...]:
+    """The names of the class folders as text for JSON and lists of labels."""
+    names = tuple(class_name(name) for name in train.classes)
+    changed = [name for name, folder in zip(names, train.classes, strict=True) if name != folder]
+    if len(set(names)) < len(names):
+        raise DataError(f"two classes are named {changed[0]} once their names are made printable; rename one folder")
+    if changed:
+        tell(f"{len(changed)} class names cannot be written as they are and are written as {', '.join(changed[:4])}")
+    return names

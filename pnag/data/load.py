@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pnag.data.folder import image_folder
 from pnag.data.sources import cifar10, digits, parquet
 from pnag.data.split import ImageData, Normalisation, Split, SplitName, TensorSplit
 from pnag.errors import DataError
+from profiler.console import say
 
 __all__ = ["ImageData", "Normalisation", "Split", "SplitName", "TensorSplit", "load_data"]
 
@@ -15,13 +17,20 @@ KNOWN = "digits, cifar10, cifar10:DIR, imagefolder:DIR, parquet:DIR"
 
 
 def load_data(
-    name: str, *, resolution: int = 32, seed: int = 0, root: str | Path = "data", download: bool = False
+    name: str,
+    *,
+    resolution: int = 32,
+    seed: int = 0,
+    root: str | Path = "data",
+    download: bool = False,
+    tell: Callable[[str], None] = say,
 ) -> ImageData:
     """The data set of that name, its images of side `resolution`; `seed` decides what is held out as `val`.
 
     `digits` (scikit-learn's, offline), `cifar10` or `cifar10:DIR` (torchvision's files under `root` or DIR;
-    fetched only with `download`), `imagefolder:DIR` (DIR/train and DIR/val or DIR/test), `parquet:DIR`
-    (train.parquet and test.parquet in the Hugging Face layout). Raises `DataError`.
+    fetched only with `download`), `imagefolder:DIR` (DIR/train and DIR/val or DIR/test, under the names that
+    people give them), `parquet:DIR` (train*.parquet and test*.parquet in the Hugging Face layouts). `tell` takes
+    notices of what was left out or chosen. Raises `DataError`.
     """
     kind, _, place = name.partition(":")
     if kind == "digits" and not place:
@@ -29,7 +38,7 @@ def load_data(
     if kind == "cifar10":
         return cifar10(Path(place or root), resolution, seed, download=download)
     if kind == "parquet" and place:
-        return parquet(Path(place), resolution, seed)
+        return parquet(Path(place), resolution, seed, tell)
     if kind == "imagefolder" and place:
-        return image_folder(Path(place), resolution, seed)
+        return image_folder(Path(place), resolution, seed, tell)
     raise DataError(f"unknown data set '{name}'; known are {KNOWN}")

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lut.words import printable
+from pnag.data.names import Tell
+from pnag.data.parquet import Labels, Pixels, open_test, open_train, read_images
+from pnag.data.sound import require_different
 from pnag.data.split import ImageData, Normalisation, TensorSplit, hash_arrays
 from pnag.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-Pixels = NDArray[np.uint8]  # (n, 3, R, R)
-Labels = NDArray[np.int64]  # (n,)
 
 _MEMORY_LIMIT_BYTES = 8 * 2**30
 _DIGITS_TEST, _DIGITS_VAL = 360, 300
@@ -57,19 +51,20 @@ def cifar10(root: Path, resolution: int, seed: int, *, download: bool) -> ImageD
     return _with_val("cifar10", resolution, tuple(train.classes), parts, seed)
 
 
-def parquet(folder: Path, resolution: int, seed: int) -> ImageData:
-    """train.parquet and test.parquet of a folder, columns `image` (struct of bytes and path) and `label`."""
-    tables = [_read_table(folder / f"{part}.parquet") for part in ("train", "test")]
-    rows = sum(table.num_rows for table in tables)
+def parquet(folder: Path, resolution: int, seed: int, tell: Tell) -> ImageData:
+    """A training and a test part in parquet files, in the layouts of the Hugging Face hub (see `pnag.data.parquet`)."""
+    name = f"parquet:{printable(folder.resolve().name)}"
+    train = open_train(folder, tell)
+    names = train.columns.names or tuple(map(str, range(int(train.labels.max(initial=-1)) + 1)))
+    require_learnable(name, names, train.labels)
+    parts = (train, open_test(folder, train, tell))
+    rows = sum(len(part.labels) for part in parts)
     if rows * 3 * resolution**2 > _MEMORY_LIMIT_BYTES:
         raise DataError(
             f"{rows} images of side {resolution} exceed {_MEMORY_LIMIT_BYTES >> 30} GiB; use imagefolder:DIR"
         )
-    parts = [
-        (_decode_column(table, resolution, f"{part}.parquet"), table["label"].to_numpy().astype(np.int64))
-        for table, part in zip(tables, ("train", "test"), strict=True)
-    ]
-    return _with_val(f"parquet:{folder.resolve().name}", resolution, _class_names(tables[0], parts), parts, seed)
+    read = [(read_images(part, resolution), part.labels) for part in parts]
+    return _with_val(name, resolution, names, read, seed)
 
 
 # -- splits -------------------------------------------------------------------------------------------------
@@ -110,6 +105,7 @@ def assemble(
     require_learnable(name, class_names, train_labels)
     if any(len(labels) == 0 for _, labels in parts):
         raise DataError(f"data set {name} has an empty split; give 10 training images or more and a test image")
+    require_different({image.tobytes() for image in _first_and_others(train_pixels)}, len(train_labels))
     mean, std = _moments(train_pixels)
     normalisation = Normalisation(mean, std)
     splits = [
@@ -119,6 +115,12 @@ def assemble(
     digest = hash_arrays(*(array for part in parts for array in part))
     train, val, test = splits
     return ImageData(name, resolution, class_names, normalisation, train, val, test, digest)
+
+
+def _first_and_others(pixels: Pixels) -> Iterator[Pixels]:
+    """The first image, and the next one that differs from it."""
+    yield pixels[0]
+    yield from islice((image for image in pixels if not np.array_equal(image, pixels[0])), 1)
 
 
 def _moments(pixels: Pixels) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -141,67 +143,6 @@ def require_learnable(name: str, class_names: Sequence[str], labels: Labels) -> 
     if found[0] < 0 or found[-1] >= len(class_names):
         bad = found[0] if found[0] < 0 else found[-1]
         raise DataError(f"data set {name} has label {bad}; labels go from 0 to {len(class_names) - 1}")
-
-
-# -- decoding -----------------------------------------------------------------------------------------------
-
-
-def _read_table(path: Path) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        raise DataError(f"no file {path}; a parquet data set is a folder with train.parquet and test.parquet")
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read ({str(error).splitlines()[0][:120]}); make it again") from error
-    fields = {field.name: field.type for field in table.schema}
-    image = fields.get("image")
-    if image is None or not pa.types.is_struct(image) or image.get_field_index("bytes") < 0:
-        raise DataError(f"{path} has columns {', '.join(fields)}; it needs 'image' (a struct with 'bytes') and 'label'")
-    if "label" not in fields or not pa.types.is_integer(fields["label"]) or table["label"].null_count:
-        raise DataError(f"{path} has columns {', '.join(fields)}; it needs whole numbers in 'label', one a row")
-    return table
-
-
-def _class_names(table: pa.Table, parts: Sequence[tuple[Pixels, Labels]]) -> tuple[str, ...]:
-    """Names from the Hugging Face metadata, or numbers."""
-    raw = (table.schema.metadata or {}).get(b"huggingface", b"{}")
-    try:
-        names = json.loads(raw)["info"]["features"]["label"]["names"]
-        return tuple(str(name) for name in names)
-    except (KeyError, TypeError, ValueError):
-        count = max((int(labels.max()) + 1 for _, labels in parts if len(labels)), default=0)
-        return tuple(str(number) for number in range(count))
-
-
-def _decode_column(table: pa.Table, resolution: int, file: str) -> Pixels:
-    out = np.empty((table.num_rows, 3, resolution, resolution), np.uint8)
-
-    def decode(row: int, image: dict[str, Any]) -> None:
-        where = f"{image.get('path') or 'image'} (row {row} of {file})" if image else f"row {row} of {file}"
-        out[row] = decode_image(image.get("bytes") if image else None, resolution, where)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        start = 0
-        for chunk in table["image"].chunks:
-            list(pool.map(decode, range(start, start + len(chunk)), chunk.to_pylist()))
-            start += len(chunk)
-    return out
-
-
-def decode_image(content: bytes | None, resolution: int, where: str) -> Pixels:
-    """Pixels (3, R, R) of an encoded image. Raises `DataError` naming `where` it is."""
-    from PIL import Image
-
-    try:
-        image = Image.open(io.BytesIO(content or b"")).convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"image {where} cannot be read; replace or remove it") from error
-    if image.size != (resolution, resolution):
-        image = image.resize((resolution, resolution), Image.Resampling.BICUBIC)
-    return np.asarray(image, np.uint8).transpose(2, 0, 1)
 
 
 def _resized(pixels: NDArray[np.uint8], resolution: int) -> Pixels:

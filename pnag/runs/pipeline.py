@@ -182,7 +182,7 @@ class _Training:
     @cached_property
     def _data(self) -> ImageData:
         """The data set of the request, loaded once."""
-        return load_data(str(self.request.data), resolution=self._resolution(), seed=self.request.seed)
+        return load_data(str(self.request.data), resolution=self._resolution(), seed=self.request.seed, tell=self.tell)
 
     def _archive(self) -> AccuracyArchive:
         """The archive of the first, random architectures, loaded, asked of a supernet, or from before."""

@@ -204,9 +204,7 @@ def test_an_image_folder(image_dir):
 def test_an_unreadable_file_is_named(image_dir):
     bad = image_dir / "val" / "dark" / "1.png"
     bad.write_bytes(png(0)[:40])
-    data = load_data(f"imagefolder:{image_dir}", resolution=32)
-    with pytest.raises(DataError, match=str(bad)):
-        list(data.test.batches(6))
+    assert str(bad) in refused(f"imagefolder:{image_dir}")
 
 
 def test_folders_that_are_no_data_sets(image_dir, tmp_path_factory):
