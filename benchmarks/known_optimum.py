@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from lut.blocks import MBConvSpec
 from pnag.space.cost import CostModel
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.search_space import SearchSpace
+from pnag.space.tokens import Tokens
 
 Array = NDArray[np.float64]
 

@@ -32,7 +32,8 @@ from pnag.generator.sampler import Policy
 from pnag.search.frontier import hypervolume
 from pnag.space.cost import CostModel
 from pnag.space.sampling import sample_tilted
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.search_space import SearchSpace
+from pnag.space.tokens import Tokens
 from profiler.console import Progress
 
 Array = NDArray[np.float64]

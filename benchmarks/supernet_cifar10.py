@@ -33,8 +33,9 @@ from pnag.data.load import ImageData, TensorSplit, load_data
 from pnag.generator.learning import train_to_propose
 from pnag.generator.proposals import rival_answers, spread_budgets, unknown
 from pnag.space.cost import CostModel
-from pnag.space.sampling import macs_cost, sample_archive
-from pnag.space.search_space import SearchSpace, Tokens, load_space
+from pnag.space.sampling import sample_archive
+from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.tokens import Tokens
 from pnag.supernet.collect import collect_archive
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.training import CURVE, make_fabric, train_supernet
@@ -61,7 +62,7 @@ def main() -> None:
     with replacing(options.out / "recipe.json") as temporary:
         temporary.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
     judged, out = shortened(data, options.val_images, options.test_images), options.out / ARCHIVE
-    cost = costs_of(LatencyTable.load(options.lut)) if options.lut else macs_cost(space)
+    cost = costs_of(LatencyTable.load(options.lut)) if options.lut else space.macs_model()
 
     def evaluate(tokens: Tokens) -> AccuracyArchive:
         with Progress("evaluating architectures", len(tokens)) as progress:
@@ -159,7 +160,7 @@ def plot(out: Path, archive: AccuracyArchive, space: SearchSpace) -> None:
         left.plot([row["epoch"] for row in rows], [100 * row[f"val_{name}"] for row in rows], label=f"{name} network")
     left.set(xlabel="epoch", ylabel="validation accuracy (%)", title="Training")
     left.legend()
-    macs = macs_cost(space)(archive.tokens) / 1e6
+    macs = space.macs_model()(archive.tokens) / 1e6
     right.scatter(macs, 100 * archive.accuracy, s=5, label="validation")
     if archive.test_accuracy is not None:
         right.scatter(macs, 100 * archive.test_accuracy, s=5, alpha=0.4, label="test")

@@ -20,6 +20,7 @@ ROOMS = {
     "pnag": ("errors", "space", "data", "accuracy", "supernet", "search", "generator", "runs", "delivery", "demo"),
 }
 MOST_MODULES = 12
+MOST_LEVELS = 10
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for package in ALLOWED
@@ -120,13 +121,23 @@ def ancestors(module: str) -> set[str]:
 
 
 def test_modules_import_each_other_without_cycles():
-    graph = {}
+    graph = {}  # imports for type checking count too: who needs the other to be understood belongs together with it
     for module in MODULES:
-        targets = {name for name, _, inside in found(module) if not inside}
+        targets = {name for name, _, _ in found(module)}
         targets |= {head for name in targets for head in ancestors(name)}
         # A package's head imports its modules; they import each other, not the head.
         graph[module] = (targets & set(MODULES)) - ancestors(module) - {module}
     list(TopologicalSorter(graph).static_order())
+
+
+def test_few_levels_of_imports_lie_inside_a_package():
+    levels: dict[str, int] = {}
+    for module in TopologicalSorter({m: {name for name, _, _ in found(m)} & set(MODULES) for m in MODULES}).static_order():
+        package = module.partition(".")[0]
+        inner = [levels[name] for name, _, _ in found(module) if name.startswith(f"{package}.") and name in levels]
+        levels[module] = 1 + max(inner, default=0)
+    deepest = {module: n for module, n in levels.items() if n > MOST_LEVELS and not is_cli(module)}
+    assert not deepest, f"more than {MOST_LEVELS} levels: {deepest}"
 
 
 def test_importing_a_package_starts_no_heavy_library():

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from lut.files import replacing
 from pnag.errors import ArchitectureError, ArchiveError, SpaceError
 from pnag.space.architecture import Architecture
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.search_space import SearchSpace
+from pnag.space.tokens import Tokens
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnag.accuracy.predictor import LayerCodes
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.tokens import Tokens, TokenSpace
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.float32]
@@ -29,7 +29,7 @@ class FeatureMap:
     Groups are numbered main effects first: four, as many as kinds of numbers; then those of pairs.
     """
 
-    space: SearchSpace
+    space: TokenSpace
 
     @cached_property
     def layer_numbers(self) -> tuple[Array, list[int]]:

@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.tokens import Tokens, TokenSpace
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -34,7 +34,7 @@ _LOWEST = 50.0  # of minus the merit: no network is that bad, and its exponentia
 class LayerCodes:
     """Tokens as one code per layer, and back. Layers are counted over all units, `layers` in total."""
 
-    space: SearchSpace
+    space: TokenSpace
 
     @property
     def layers(self) -> int:
@@ -84,7 +84,7 @@ class AccuracyPredictor:
     the noise of the measured accuracies included; `rank_correlation` is of the same unseen predictions.
     """
 
-    space: SearchSpace
+    space: TokenSpace
     bias: float
     main: Weights
     pairs: Weights
@@ -127,7 +127,7 @@ class AccuracyPredictor:
         return {"numbers": numbers, "main": self.main, "pairs": self.pairs}
 
     @classmethod
-    def from_arrays(cls, space: SearchSpace, arrays: Mapping[str, NDArray[Any]]) -> Self:
+    def from_arrays(cls, space: TokenSpace, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The inverse of `arrays`. Raises `KeyError` or `ValueError` if they do not fit the space."""
         main, pairs = arrays["main"], arrays["pairs"]
         codec = LayerCodes(space)

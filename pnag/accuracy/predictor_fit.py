@@ -28,7 +28,7 @@ from pnag.accuracy.evidence import Evidence, Strengths
 from pnag.accuracy.features import FeatureMap
 from pnag.accuracy.predictor import AccuracyPredictor
 from pnag.errors import ArchiveError
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.tokens import Tokens, TokenSpace
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.float32]
@@ -45,7 +45,7 @@ _LOO_ROWS = 2000
 
 
 def fit_predictor(
-    space: SearchSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0, report: Report | None = None
+    space: TokenSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0, report: Report | None = None
 ) -> AccuracyPredictor:
     """Learn from measured accuracies, shapes (n, length) and (n,).
 
@@ -56,7 +56,7 @@ def fit_predictor(
 
 
 def fit_posterior(
-    space: SearchSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0, report: Report | None = None
+    space: TokenSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0, report: Report | None = None
 ) -> Posterior:
     """The same, with what is left open by these accuracies."""
     if len(tokens) < _FEWEST:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,8 @@ from pnag.search.refine import Refiner, cheapest_tokens
 from pnag.space.architecture import Architecture
 from pnag.space.budget import check_budget
 from pnag.space.cost import CostModel
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.search_space import SearchSpace
+from pnag.space.tokens import Tokens
 
 Array = NDArray[np.float64]
 
@@ -91,7 +92,7 @@ class Generator:
     @property
     def space(self) -> SearchSpace:
         """The search space."""
-        return self.costs.space
+        return cast(SearchSpace, self.costs.space)  # learning needs its encoding only, so the model promises no more
 
     @cached_property
     def range_ms(self) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from pnag.generator.policy import PolicySettings
 from pnag.generator.proposals import propose
 from pnag.search.evolution import Ask
 from pnag.space.cost import CostModel
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.search_space import SearchSpace
+from pnag.space.tokens import Tokens
 
 Array = NDArray[np.float64]
 Progress = Callable[[float], None]
@@ -54,7 +55,7 @@ def train_generator(
     predictor of these accuracies, where it is known already. Raises `PnagError` for an unknown method, `SpaceError`
     for a cost model of another space, `ArchiveError` for accuracies that cannot be learnt from.
     """
-    space.require_same_family(cost_model.space, "the cost model")
+    space.require_same_family(cast(SearchSpace, cost_model.space), "the cost model")
     chosen = find_method(method)
     accuracy = np.asarray(accuracy, dtype=float)
     _check_archive(space, tokens, accuracy)

@@ -26,7 +26,7 @@ from pnag.search.ranking import train_ranking
 from pnag.search.refine import Refiner
 from pnag.space.budget import spaced_budgets
 from pnag.space.cost import CostModel
-from pnag.space.search_space import Tokens
+from pnag.space.tokens import Tokens
 
 Array = NDArray[np.float64]
 Report = Callable[[float], None]
@@ -150,8 +150,9 @@ def _independent(problem: Problem) -> Generator:
             problem.costs, evaluator, settings, memory=memory, seed=problem.seed + index,
             budgets_ms=np.array([budget]),
         )  # fmt: skip
-        single = Generator(problem.costs, evaluator, policy, known=memory.networks).generate(budget)
-        found.append(problem.costs.space.encode([single.architecture]))
+        generator = Generator(problem.costs, evaluator, policy, known=memory.networks)
+        single = generator.generate(budget)
+        found.append(generator.space.encode([single.architecture]))
         scores.append(single.accuracy)
         problem.report_rest((index + 1) / len(budgets))
     tokens = np.concatenate(found)

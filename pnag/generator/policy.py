@@ -15,17 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pnag.generator.sampler import Policy, PolicyWeights
 from pnag.search.evaluator import Evaluator
-from pnag.search.memory import Memory
 from pnag.space.budget import interpolation, spaced_budgets
 from pnag.space.cost import CostModel
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.tokens import Tokens, TokenSpace
 
 if TYPE_CHECKING:
     import torch
@@ -66,12 +65,22 @@ class PolicySettings:
     sharpen: float = 1.5
 
 
+class Examples(Protocol):
+    """Good networks to learn from beside the rewards: `pnag.search.memory.Memory` is one."""
+
+    def search(self, tokens: Tokens, rng: np.random.Generator) -> None:
+        """Take in what is good among drawn architectures, tokens (n, length), and look for better."""
+
+    def draw(self, n: int, rng: np.random.Generator, headroom: float) -> tuple[Tokens, Array]:
+        """`n` networks (n, length), with a budget in ms that each is an answer to (n,)."""
+
+
 def train_policy(
     costs: CostModel,
     evaluator: Evaluator,
     settings: PolicySettings,
     *,
-    memory: Memory | None,
+    memory: Examples | None,
     seed: int = 0,
     budgets_ms: Array | None = None,
     report: Report | None = None,
@@ -168,7 +177,7 @@ def _loss(
 class PolicyNetwork:
     """The generator's arrays as torch parameters. `policy` gives what numpy samples with."""
 
-    def __init__(self, space: SearchSpace, anchors: Array, settings: PolicySettings, rng: torch.Generator) -> None:
+    def __init__(self, space: TokenSpace, anchors: Array, settings: PolicySettings, rng: torch.Generator) -> None:
         import torch
 
         self._space, self._anchors = space, anchors

@@ -22,7 +22,7 @@ from pnag.generator.generate import Generator
 from pnag.search.evaluator import RuleEvaluator
 from pnag.space.cost import CostModel
 from pnag.space.sampling import sample_tilted
-from pnag.space.search_space import Tokens
+from pnag.space.tokens import Tokens
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

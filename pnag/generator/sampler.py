@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pnag.space.budget import interpolation
 from pnag.space.cost import CostModel
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.tokens import Tokens, TokenSpace
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -61,7 +61,7 @@ class Policy:
     told the one with the lowest level. See `calibrated`.
     """
 
-    space: SearchSpace
+    space: TokenSpace
     anchors_ms: Array
     weights: PolicyWeights
     aims_ms: Array | None = None
@@ -135,7 +135,7 @@ class Policy:
         return out
 
     @classmethod
-    def from_arrays(cls, space: SearchSpace, arrays: Mapping[str, NDArray[Any]]) -> Self:
+    def from_arrays(cls, space: TokenSpace, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The inverse of `arrays`. Raises `KeyError`, `TypeError` or `ValueError` if they do not fit the space."""
         weights = PolicyWeights(**{name: array for name, array in arrays.items() if name not in _BESIDE})
         if len(weights.heads) != space.length or len(weights.vectors) != len(arrays["anchors_ms"]):

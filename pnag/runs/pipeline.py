@@ -23,7 +23,8 @@ from pnag.runs.plots import PlottedNetwork, plot_networks
 from pnag.runs.run import ARCHIVE, GENERATOR, PLOT, SUPERNET, TABLE, Run, sha256_of
 from pnag.search.evolution import Ask
 from pnag.space.sampling import sample_archive
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.search_space import SearchSpace
+from pnag.space.tokens import Tokens
 from pnag.supernet.processes import SupernetTask, Team
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.training import SUPERNET as SUPERNET_FILE

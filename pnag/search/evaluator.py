@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pnag.accuracy.predictor import AccuracyPredictor, LayerCodes
 from pnag.space.budget import interpolation
-from pnag.space.search_space import Tokens
+from pnag.space.tokens import Tokens
 
 Array = NDArray[np.float64]
 Rule = Callable[[Array, Array, Array], Array]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pnag.search.refine import cheapest_tokens
 from pnag.space.cost import CostModel
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.tokens import Tokens, TokenSpace
 
 Array = NDArray[np.float64]
 Ask = Callable[[Tokens], Array]
@@ -46,7 +46,7 @@ def evolve(
     return np.stack(tokens), np.array(accuracy)
 
 
-def mutate(space: SearchSpace, tokens: Tokens, rng: np.random.Generator) -> Tokens:
+def mutate(space: TokenSpace, tokens: Tokens, rng: np.random.Generator) -> Tokens:
     """One token of one architecture (length,) drawn again; layers that appear are drawn too."""
     fresh = space.sample(1, rng)[0]
     full = np.where(tokens > 0, tokens, fresh)
@@ -71,7 +71,7 @@ def _within(costs: CostModel, budget_ms: float, rng: np.random.Generator) -> Tok
 
 
 def _mutated_within(
-    space: SearchSpace, costs: CostModel, tokens: Tokens, budget_ms: float, rng: np.random.Generator
+    space: TokenSpace, costs: CostModel, tokens: Tokens, budget_ms: float, rng: np.random.Generator
 ) -> Tokens:
     """A mutation that keeps the budget and differs from its parent, or the parent if none is found."""
     for _ in range(_ATTEMPTS):

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.tokens import Tokens, TokenSpace
 
 Array = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ class Pool:
         return {"tokens": self.tokens, "cost_ms": self.cost_ms, "accuracy": self.accuracy}
 
     @classmethod
-    def from_arrays(cls, space: SearchSpace, arrays: Mapping[str, NDArray[Any]]) -> Self:
+    def from_arrays(cls, space: TokenSpace, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The inverse of `arrays`. Raises `KeyError` or `ValueError` if they do not fit the space."""
         pool = cls(arrays["tokens"], arrays["cost_ms"], arrays["accuracy"])
         if pool.tokens.ndim != 2 or pool.tokens.shape[1] != space.length or len(pool.tokens) != len(pool.cost_ms):

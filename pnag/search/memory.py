@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnag.search.refine import Refiner, cheapest_tokens
-from pnag.space.search_space import Tokens
+from pnag.space.tokens import Tokens
 
 Array = NDArray[np.float64]
 

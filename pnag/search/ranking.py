@@ -18,7 +18,7 @@ from pnag.search.dominance import dominance
 from pnag.search.evaluator import RankingEvaluator
 from pnag.space.budget import interpolation, spaced_budgets
 from pnag.space.cost import CostModel
-from pnag.space.search_space import Tokens
+from pnag.space.tokens import Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor

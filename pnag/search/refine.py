@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pnag.accuracy.predictor import Codes, LayerCodes
 from pnag.search.evaluator import RuleEvaluator
 from pnag.space.cost import CostModel
-from pnag.space.search_space import Tokens
+from pnag.space.tokens import Tokens
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]

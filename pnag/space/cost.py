@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from lut.table import LatencyTable
-    from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.tokens import Tokens, TokenSpace
 
 Array = NDArray[np.float64]
 
@@ -26,25 +23,9 @@ class CostModel:
     (units, 2, expands, kernels): the cost of a unit's first and later layers.
     """
 
-    space: SearchSpace
+    space: TokenSpace
     constant_ms: float
     layer_ms: Array
-
-    @classmethod
-    def from_table(cls, space: SearchSpace, table: LatencyTable) -> Self:
-        """Look every block of the space up. Raises `SpaceError` or `MissingBlockError`."""
-        space.require_same_family(space.from_dict(table.metadata.space), "the table")
-        layer_ms = np.array(
-            [
-                [
-                    [[table.cost_ms([space.layer_block(u, layer, k, e)]) for k in space.kernels] for e in space.expands]
-                    for layer in (0, 1)
-                ]
-                for u in range(space.units)
-            ]
-        )
-        constant = table.cost_ms([space.stem, space.first, space.head])
-        return cls(space, constant, layer_ms - table.intercept_ms)
 
     @cached_property
     def _unit_tables(self) -> tuple[NDArray[np.float32], Array, int]:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.space.cost import CostModel
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.search_space import SearchSpace
+from pnag.space.tokens import Tokens, TokenSpace
 
 Cost = Callable[[Tokens], NDArray[np.float64]]
 
@@ -18,7 +18,7 @@ _TILT = 4.0
 _SPREAD_ONE_IN = 6
 
 
-def sample_tilted(space: SearchSpace, n: int, rng: np.random.Generator) -> Tokens:
+def sample_tilted(space: TokenSpace, n: int, rng: np.random.Generator) -> Tokens:
     """`n` random architectures, each leaning as a whole to small or to large choices; shape (n, length).
 
     An architecture draws a tilt b uniformly, then choice i out of m of each token with probability
@@ -76,13 +76,3 @@ def sample_archive(space: SearchSpace, n: int, cost: Cost, rng: np.random.Genera
     both = np.concatenate([sample_spread(space, max(2, n // _SPREAD_ONE_IN), cost, rng), space.sample(2 * n, rng)])
     _, first = np.unique(both, axis=0, return_index=True)
     return rng.permutation(both[np.sort(first)[:n]], axis=0)
-
-
-def macs_cost(space: SearchSpace) -> CostModel:
-    """Multiply-accumulates of encoded architectures in place of milliseconds, where there is no table."""
-    layers = [
-        [[[space.layer_block(u, layer, k, e).macs for k in space.kernels] for e in space.expands] for layer in (0, 1)]
-        for u in range(space.units)
-    ]
-    constant = sum(block.macs for block in (space.stem, space.first, space.head))
-    return CostModel(space, float(constant), np.array(layers, dtype=float))

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lut.blocks import Activation, BlockSpec, ConvSpec, HeadSpec, MBConvSpec, divisible
 from pnag.errors import ArchitectureError, SpaceError
 from pnag.space.architecture import Architecture
 from pnag.space.cost import CostModel
+from pnag.space.tokens import Tokens
 
 if TYPE_CHECKING:
     from lut.table import LatencyTable
-
-Tokens = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -235,7 +233,25 @@ class SearchSpace:
 
     def cost_model(self, table: LatencyTable) -> CostModel:
         """c(a) over encoded architectures, from a table of this space. Raises `SpaceError`, `MissingBlockError`."""
-        return CostModel.from_table(self, table)
+        self.require_same_family(self.from_dict(table.metadata.space), "the table")
+        costs = self.sum_over_blocks(lambda block: table.cost_ms([block]) - table.intercept_ms)
+        return replace(costs, constant_ms=table.cost_ms([self.stem, self.first, self.head]))
+
+    def macs_model(self) -> CostModel:
+        """Multiply-accumulates for one image in place of milliseconds, where there is no table."""
+        return self.sum_over_blocks(lambda block: float(block.macs))
+
+    def sum_over_blocks(self, value: Callable[[BlockSpec], float]) -> CostModel:
+        """The model of any quantity that is a sum over a network's blocks, `value` of each."""
+        layers = [
+            [
+                [[value(self.layer_block(unit, layer, k, e)) for k in self.kernels] for e in self.expands]
+                for layer in (0, 1)
+            ]
+            for unit in range(self.units)
+        ]
+        shared = sum(value(block) for block in (self.stem, self.first, self.head))
+        return CostModel(self, shared, np.array(layers, dtype=float))
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain JSON values."""

@@ -16,7 +16,8 @@ from pnag.accuracy.archive import AccuracyArchive
 from pnag.data.split import ImageData
 from pnag.errors import ArchiveError
 from pnag.space.architecture import Architecture
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.search_space import SearchSpace
+from pnag.space.tokens import Tokens
 from pnag.supernet.evaluation import accuracy, calibrated_subnet, calibration_batches
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.training import Progress

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.data.load import ImageData, load_data
-from pnag.space.search_space import SearchSpace, Tokens
+from pnag.space.search_space import SearchSpace
+from pnag.space.tokens import Tokens
 from pnag.supernet.collect import collect_archive
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.training import TORCHRUN, Progress, make_fabric, train_supernet

@@ -4,7 +4,7 @@ import pytest
 
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.errors import ArchiveError
-from pnag.space.sampling import macs_cost, sample_archive, sample_spread, sample_tilted, stratified
+from pnag.space.sampling import sample_archive, sample_spread, sample_tilted, stratified
 from pnag.space.search_space import load_space
 
 SPACE = load_space("ofa-mbv3-w1.2")
@@ -103,7 +103,7 @@ def test_the_hash_does_not_depend_on_the_order():
 
 
 def test_samples_reach_over_the_whole_cost_range():
-    cost = macs_cost(SPACE)
+    cost = SPACE.macs_model()
     tokens = sample_spread(SPACE, 200, cost, np.random.default_rng(0))
     assert (tokens == SPACE.canonical(tokens)).all()
     assert len(np.unique(tokens, axis=0)) == 200
@@ -113,7 +113,7 @@ def test_samples_reach_over_the_whole_cost_range():
 
 
 def test_samples_for_an_archive_are_mostly_plain_and_reach_both_ends() -> None:
-    cost = macs_cost(SPACE)
+    cost = SPACE.macs_model()
     tokens = sample_archive(SPACE, 300, cost, np.random.default_rng(0))
     plain = cost(SPACE.sample(300, np.random.default_rng(1)))
     costs = cost(tokens)
