@@ -132,7 +132,8 @@ def test_modules_import_each_other_without_cycles():
 
 def test_few_levels_of_imports_lie_inside_a_package():
     levels: dict[str, int] = {}
-    for module in TopologicalSorter({m: {name for name, _, _ in found(m)} & set(MODULES) for m in MODULES}).static_order():
+    graph = {module: {name for name, _, _ in found(module)} & set(MODULES) for module in MODULES}
+    for module in TopologicalSorter(graph).static_order():
         package = module.partition(".")[0]
         inner = [levels[name] for name, _, _ in found(module) if name.startswith(f"{package}.") and name in levels]
         levels[module] = 1 + max(inner, default=0)
