@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lut.files import require_writable
+from pnag.accuracy.provenance import Provenance
 from pnag.generator.generate import CANDIDATES, Candidate, Generator
 from pnag.runs.run import RUNS, Run
 from pnag.space.budget import parse_budget
@@ -59,7 +60,7 @@ def generate(
     directory = from_ if from_ is not None else Run.latest(RUNS).directory
     generator = Generator.load(directory)
     found = generator.generate_many(budgets_ms, candidates=candidates, confidence=confidence, seed=seed)
-    rows = [_row(candidate) for candidate in found]
+    rows = [_row(candidate, generator.provenance) for candidate in found]
     if targets or verify:
         workshop = _open_workshop(directory)
         delivered = _deliver(workshop, found, targets, rows, debug=debug)
@@ -73,7 +74,8 @@ def generate(
         print_text("\n\n".join(_text(row) for row in rows))
 
 
-def _row(candidate: Candidate) -> dict[str, Any]:
+def _row(candidate: Candidate, provenance: Provenance) -> dict[str, Any]:
+    published = provenance.published
     return {
         "budget_ms": candidate.budget_ms,
         "architecture": str(candidate.architecture),
@@ -81,6 +83,9 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         "limit_ms": candidate.limit_ms,
         "accuracy": candidate.accuracy,
         "accuracy_error": candidate.accuracy_error,
+        "accuracy_source": str(provenance),
+        "published_top1": None if published is None else published.top1(candidate.accuracy),
+        "published_top1_deviation": None if published is None else published.deviation,
         "score": candidate.score,
         "exports": [],
     }
@@ -185,6 +190,12 @@ def _text(row: dict[str, Any]) -> str:
     elif row.get("failure"):
         lines.append(f"  not measured: {row['failure']}")
     lines.append(f"  accuracy   {row['accuracy']:.2%} predicted, typical error {row['accuracy_error']:.2%}")
+    lines.append(f"             ({row['accuracy_source']})")
+    if row["published_top1"] is not None:
+        top1, deviation = row["published_top1"], 100 * row["published_top1_deviation"]
+        lines.append(
+            f"             published, fine-tuned networks of that value: top-1 {top1:.2%} ± {deviation:.2f} points"
+        )
     if row.get("test_accuracy") is not None:
         lines.append(f"  accuracy   {row['test_accuracy']:.2%} on the test split")
     for report in row["exports"]:

@@ -27,7 +27,12 @@ def train(
         Path | None, typer.Option(help="A checkpoint to evaluate on --data: once-for-all's or ours.")
     ] = None,
     accuracy: Annotated[
-        Path | None, typer.Option(help="Accuracies known already: parquet or CSV with architecture,accuracy.")
+        str | None,
+        typer.Option(
+            metavar="FILE|imagenet|cifar10",
+            help="Accuracies known already: parquet or CSV with architecture,accuracy, or those that come with the "
+            "program; imagenet unless given.",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME of the table unless given.")] = None,
     method: Annotated[str, typer.Option(help="How to learn; a wrong name lists the known ones.")] = "pnag",
@@ -77,6 +82,7 @@ def _document(trained: Trained) -> dict[str, Any]:
         "range_ms": list(generator.range_ms),
         "architectures": len(archive.accuracy),
         "accuracy_range": [float(archive.accuracy.min()), float(archive.accuracy.max())],
+        "accuracy_source": str(generator.provenance),
         "accuracy_error": generator.accuracy_error,
         "rank_correlation": generator.evaluator.predictor.rank_correlation,
         "stages": run.stages,
@@ -93,6 +99,7 @@ def _text(trained: Trained) -> str:
             f"run {document['run']}, method {document['method']}",
             f"  budgets    {low:.4g} to {high:.4g} ms",
             f"  learnt of  {document['architectures']} architectures, accuracy {worst:.2%} to {best:.2%}",
+            f"  accuracy   {document['accuracy_source']}",
             f"  predictor  typical error {document['accuracy_error']:.2%}, "
             f"rank correlation {document['rank_correlation']:.3f} on architectures held out",
             f"  time       {seconds}",

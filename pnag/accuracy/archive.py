@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lut.files import replacing
+from pnag.accuracy.provenance import Provenance
 from pnag.errors import ArchitectureError, ArchiveError, SpaceError
 from pnag.space.architecture import Architecture
 from pnag.space.search_space import SearchSpace
@@ -23,10 +24,28 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 METADATA_KEY = b"archive"
-# What comes with the program: accuracies on CIFAR-10 of networks of the default space, with their recipe inside.
-SHIPPED = Path(__file__).parent / "archives" / "cifar10-w1.2.parquet"
+_SMALLEST_SIDE = 32  # of images, in pixels
+_SHIPPED_FOLDER = Path(__file__).parent / "archives"
+# What comes with the program, by name: accuracies of networks of the default space, with their origin inside.
+SHIPPED: Mapping[str, Path] = {
+    "imagenet": _SHIPPED_FOLDER / "imagenet-w1.2.parquet",
+    "cifar10": _SHIPPED_FOLDER / "cifar10-w1.2.parquet",
+}
+DEFAULT = "imagenet"
 
 Array = NDArray[np.float64]
+Sides = NDArray[np.int64]
+
+
+def find_archive(name: str | Path) -> Path:
+    """The file of an archive that comes with the program by its name, else the path as it is given.
+
+    Raises `ArchiveError` where there is no such file.
+    """
+    path = SHIPPED.get(str(name), Path(name))
+    if not path.is_file():
+        raise ArchiveError(f"no archive at {path}; give a .parquet or .csv file, or one of {', '.join(SHIPPED)}")
+    return path
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +53,9 @@ class AccuracyArchive:
     """Accuracies of architectures of one space; a device has no part in it.
 
     `tokens` (n, length) int8, `accuracy` (n,) in 0 … 1 on the split named by `split`, `test_accuracy` (n,) or
-    None. `source` says where they come from: `supernet` (a hash), `data` (an identity), `recipe`; empty for
-    others' files.
+    None. `source` says where they come from: `supernet` (a hash), `data` (an identity), `recipe`, or who else says
+    so; empty for others' files. `resolutions` (n,) are sides of the images in pixels where rows differ in it,
+    None where all are of the space's.
     """
 
     space: SearchSpace
@@ -44,6 +64,7 @@ class AccuracyArchive:
     test_accuracy: Array | None = None
     split: str = "val"
     source: Mapping[str, Any] = field(default_factory=dict)
+    resolutions: Sides | None = None
 
     def __len__(self) -> int:
         return len(self.accuracy)
@@ -56,9 +77,33 @@ class AccuracyArchive:
     @property
     def sha256(self) -> str:
         """Hash over architectures and accuracies, whatever the order of the rows and the file's kind."""
-        rows = zip(self.architectures, self.accuracy.tolist(), self._test_values(), strict=True)
-        text = "\n".join(sorted(f"{architecture} {accuracy!r} {test!r}" for architecture, accuracy, test in rows))
+        sides = [""] * len(self) if self.resolutions is None else [f"@{side}" for side in self.resolutions.tolist()]
+        rows = zip(self.architectures, sides, self.accuracy.tolist(), self._test_values(), strict=True)
+        text = "\n".join(sorted(f"{network}{side} {accuracy!r} {test!r}" for network, side, accuracy, test in rows))
         return hashlib.sha256(f"{self.split}\n{text}".encode()).hexdigest()
+
+    @property
+    def provenance(self) -> Provenance:
+        """Of which images these accuracies are, and who says so."""
+        return Provenance.of(self.source, split=self.split)
+
+    def at(self, resolution: int) -> Self:
+        """The rows of that resolution, or of the nearest that there is; the result's `space` tells which.
+
+        Of two that are as near, the larger. An archive of one resolution is returned as it is.
+        """
+        if self.resolutions is None:
+            return self
+        nearest = max(set(self.resolutions.tolist()), key=lambda side: (-abs(side - resolution), side))
+        rows = self.resolutions == nearest
+        return replace(
+            self,
+            space=replace(self.space, resolution=nearest),
+            tokens=self.tokens[rows],
+            accuracy=self.accuracy[rows],
+            test_accuracy=None if self.test_accuracy is None else self.test_accuracy[rows],
+            resolutions=None,
+        )
 
     def _test_values(self) -> Sequence[float | None]:
         return [None] * len(self) if self.test_accuracy is None else self.test_accuracy.tolist()
@@ -71,6 +116,8 @@ class AccuracyArchive:
 
         path = Path(path)
         columns: dict[str, Any] = {"architecture": [str(a) for a in self.architectures], "accuracy": self.accuracy}
+        if self.resolutions is not None:
+            columns["resolution"] = self.resolutions
         if self.test_accuracy is not None:
             columns["test_accuracy"] = self.test_accuracy
         frame = pd.DataFrame({**columns, "split": self.split})
@@ -99,9 +146,15 @@ class AccuracyArchive:
         """Read a parquet or CSV file whose rows are of `space`.
 
         The columns `architecture` and `accuracy` are enough. In ours, width and choices of the file's space must
-        be those of `space`, while resolution and classes may differ: the archive's `space` then tells them.
+        be those of `space`, while resolution and classes may differ: the archive's `space` then tells them. Of a file
+        with a column `resolution`, the rows of the space's are taken, or of the nearest: `whole` has all of them.
         Raises `ArchiveError` naming the row.
         """
+        return cls.whole(path, space).at(space.resolution)
+
+    @classmethod
+    def whole(cls, path: str | Path, space: SearchSpace) -> Self:
+        """All rows of a file, whatever their resolution; otherwise as `load`."""
         path = Path(path)
         frame, metadata = _read(path)
         if metadata is not None:
@@ -121,12 +174,13 @@ class AccuracyArchive:
                 )
         if frame.empty:
             raise ArchiveError(f"archive {path.name} has no rows; give architectures with their accuracies")
-        tokens = _tokens(path, frame["architecture"].tolist(), space)
+        sides = _resolutions(path, frame) if "resolution" in frame.columns else None
+        tokens = _tokens(path, frame["architecture"].tolist(), None if sides is None else sides.tolist(), space)
         test = _accuracies(path, frame, "test_accuracy") if "test_accuracy" in frame.columns else None
         splits = sorted({str(value) for value in frame["split"]}) if "split" in frame.columns else ["unknown"]
         if len(splits) > 1:
             raise ArchiveError(f"archive {path.name} mixes the splits {', '.join(splits)}; keep the rows of one")
-        return cls(space, tokens, _accuracies(path, frame, "accuracy"), test, splits[0], source)
+        return cls(space, tokens, _accuracies(path, frame, "accuracy"), test, splits[0], source, sides)
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
@@ -163,20 +217,36 @@ def _space_of(path: Path, metadata: Mapping[str, Any], space: SearchSpace) -> Se
     return own
 
 
-def _tokens(path: Path, texts: Sequence[object], space: SearchSpace) -> Tokens:
-    seen: dict[Architecture, int] = {}
+def _tokens(path: Path, texts: Sequence[object], sides: Sequence[int] | None, space: SearchSpace) -> Tokens:
+    seen: dict[tuple[Architecture, int | None], int] = {}
     for row, text in enumerate(texts, start=1):
         try:
             architecture = Architecture.parse(str(text))
             space.check(architecture)
         except ArchitectureError as error:
             raise ArchiveError(f"row {row} of archive {path.name}: {error}; correct or remove the row") from error
-        if architecture in seen:
+        one = (architecture, None if sides is None else sides[row - 1])
+        if one in seen:
+            at = "" if sides is None else f" at {sides[row - 1]} pixels"
             raise ArchiveError(
-                f"rows {seen[architecture]} and {row} of archive {path.name} are both {architecture}; keep one of them"
+                f"rows {seen[one]} and {row} of archive {path.name} are both {architecture}{at}; keep one of them"
             )
-        seen[architecture] = row
-    return space.encode(seen)
+        seen[one] = row
+    return space.encode(architecture for architecture, _ in seen)
+
+
+def _resolutions(path: Path, frame: pd.DataFrame) -> Sides:
+    import pandas as pd
+
+    values = pd.to_numeric(frame["resolution"], errors="coerce").to_numpy(dtype=float)
+    wrong = np.flatnonzero(~((values >= _SMALLEST_SIDE) & (values == np.floor(values))))
+    if len(wrong):
+        row = int(wrong[0])
+        raise ArchiveError(
+            f"row {row + 1} of archive {path.name} has resolution {frame['resolution'].iloc[row]}; "
+            f"write the side of the images in whole pixels, {_SMALLEST_SIDE} or more"
+        )
+    return values.astype(np.int64)
 
 
 def _accuracies(path: Path, frame: pd.DataFrame, column: str) -> Array:

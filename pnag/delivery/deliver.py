@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -15,15 +15,13 @@ from pnag.data.load import ImageData, load_data
 from pnag.delivery.export import ExportReport, export_network
 from pnag.delivery.metadata import describe_network
 from pnag.errors import RunError
+from pnag.generator.generate import Candidate, Generator
 from pnag.runs.run import TABLE, Run
 from pnag.space.search_space import SearchSpace
 from pnag.supernet.evaluation import accuracy, calibrated_subnet, calibration_batches
 from pnag.supernet.supernet import Supernet
 from profiler.build.modules import Network, build_network, randomise
 from profiler.build.parity import open_file
-
-if TYPE_CHECKING:
-    from pnag.generator.generate import Candidate
 
 _BATCH_OF_ONE = 1
 
@@ -92,7 +90,7 @@ class Workshop:
         generator = self.run.done("generator") or {}
         labels: Sequence[str] | None = None
         images: dict[str, Any] = {}
-        source = "predicted"
+        source = self._predicted(candidate.accuracy)
         if self.data is not None:
             labels = self.data.class_names
             images = {"mean": self.data.normalisation.mean, "std": self.data.normalisation.std}
@@ -114,6 +112,17 @@ class Workshop:
                 "generator": generator.get("sha256"),
             },
             **images,
+        )
+
+    def _predicted(self, accuracy: float) -> str:
+        """What a predicted accuracy is, in words: of which images, by whom, its worth in published top-1."""
+        provenance = Generator.load(self.run.directory).provenance
+        published = provenance.published
+        if published is None:
+            return f"predicted from accuracies: {provenance}"
+        return (
+            f"{provenance}; published, fine-tuned networks of that value had a top-1 of "
+            f"{100 * published.top1(accuracy):.2f} ± {100 * published.deviation:.2f} %"
         )
 
     def export(self, delivered: Delivered, path: Path, *, debug: bool = False) -> ExportReport:

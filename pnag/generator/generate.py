@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from lut.calibration.fit import upper_margin
 from lut.files import replacing
 from pnag.accuracy.predictor import AccuracyPredictor
+from pnag.accuracy.provenance import Provenance
 from pnag.errors import InfeasibleBudgetError, PnagError, RunError
 from pnag.generator.sampler import Policy
 from pnag.search.evaluator import Evaluator, RankingEvaluator, RuleEvaluator
@@ -43,6 +44,7 @@ CANDIDATES = 16
 _STARTS = 3
 _KNOWN_STARTS = 2
 _HEADER = "header"
+PROVENANCE = "accuracies"  # the key of the metadata that says where the accuracies come from
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,12 @@ class Generator:
     def accuracy_error(self) -> float:
         """Root mean square error of predicted accuracies on unseen architectures, as a fraction."""
         return self.evaluator.predictor.error
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the accuracies that were learnt from come from."""
+        known = self.metadata.get(PROVENANCE)
+        return Provenance.of({}) if known is None else Provenance.from_dict(known)
 
     def margin(self, confidence: float = 0.95) -> float:
         """How far above its prediction a network may measure at that confidence, from the table's residuals."""

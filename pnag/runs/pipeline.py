@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lut.table import LatencyTable
-from pnag.accuracy.archive import SHIPPED, AccuracyArchive
+from pnag.accuracy.archive import DEFAULT, SHIPPED, AccuracyArchive, find_archive
 from pnag.data.load import ImageData, load_data
 from pnag.errors import ArchiveError, RunError
-from pnag.generator.generate import Generator
+from pnag.generator.generate import PROVENANCE, Generator
 from pnag.generator.learning import rounds_of, train_generator, train_in_rounds
 from pnag.generator.methods import find_method
 from pnag.runs.plots import PlottedNetwork, plot_networks
@@ -43,16 +43,16 @@ ProgressOf = Callable[[str, float], AbstractContextManager[Progress]]
 @dataclass(frozen=True)
 class TrainRequest:
     """What to train. `data` names a data set, `supernet` a checkpoint to evaluate on it instead of training one;
-    `accuracy` an archive that makes both unnecessary; with none of them the archive that comes with the program
-    is taken. `architectures` is how many are evaluated in all, `rounds` in how many further rounds the generator
-    proposes some of them, `resolution` the side of the data's images.
+    `accuracy` an archive that makes both unnecessary: a file, or the name of one that comes with the program. With none
+    of them the default one of these is taken. `architectures` is how many are evaluated in all, `rounds` in how many
+    further rounds the generator proposes some of them, `resolution` the side of the data's images.
     """
 
     table: Path
     out: Path
     data: str | None = None
     supernet: Path | None = None
-    accuracy: Path | None = None
+    accuracy: str | Path | None = None
     method: str = "pnag"
     seed: int = 0
     architectures: int = 500
@@ -75,8 +75,8 @@ class TrainRequest:
 
     @property
     def archive(self) -> Path | None:
-        """The file that accuracies are taken from, if they are not asked of a supernet."""
-        return self.accuracy if self.accuracy or self.data else SHIPPED
+        """The file that accuracies are taken from, if they are not asked of a supernet. Raises `ArchiveError`."""
+        return None if self.data else find_archive(self.accuracy or DEFAULT)
 
     def identity(self, table: LatencyTable) -> dict[str, Any]:
         """What makes two trainings the same one."""
@@ -116,9 +116,8 @@ def train_run(request: TrainRequest, *, tell: Callable[[str], None], progress: P
         team.follow()
         return None
     request.check()
-    for path in (request.supernet, request.accuracy):
-        if path is not None and not path.is_file():
-            raise RunError(f"no file {path}; check the path")
+    if request.supernet is not None and not request.supernet.is_file():
+        raise RunError(f"no file {request.supernet}; check the path")
     table = LatencyTable.load(request.table)
     run = Run.start(request.out, request.identity(table), fresh=request.fresh)
     trained = _Training(request, run, table, team, tell, progress).finish()
@@ -162,22 +161,28 @@ class _Training:
 
     @cached_property
     def _given(self) -> AccuracyArchive:
-        """The archive of the request, read once."""
-        assert self.request.archive is not None
-        if self.request.archive != SHIPPED:
-            return AccuracyArchive.load(self.request.archive, self.space)
+        """The archive of the request, read once: its rows at the table's resolution, or the nearest."""
+        path = self.request.archive
+        assert path is not None
         try:
-            archive = AccuracyArchive.load(SHIPPED, self.space)
+            archive = AccuracyArchive.load(path, self.space)
         except ArchiveError as error:
+            if path not in SHIPPED.values():
+                raise
             raise RunError(
                 f"the accuracies that come with the program are not for this table ({error}); "
                 "give --data (digits needs nothing else) or --accuracy"
             ) from error
-        self.tell(
-            f"learning from the accuracies that come with the program: {len(archive)} architectures, CIFAR-10 at "
-            f"{archive.space.resolution} pixels; they rank networks for small photographs, give --data or --accuracy "
-            "for images of your own"
-        )
+        if path in SHIPPED.values():
+            self.tell(
+                f"learning from accuracies that come with the program: {len(archive)} architectures, "
+                f"{archive.provenance}, at {archive.space.resolution} pixels; for images of your own give --data"
+            )
+        if archive.space.resolution != self.space.resolution:
+            self.tell(
+                f"the table is for images of {self.space.resolution} pixels, these accuracies are of "
+                f"{archive.space.resolution}, the nearest in {path.name}: they rank networks only"
+            )
         return archive
 
     @cached_property
@@ -278,6 +283,7 @@ class _Training:
                 "table_sha256": self.table.content_sha256,
                 "device": self.table.metadata.device.get("model"),
                 "runtime": self.table.metadata.runtime.get("name"),
+                PROVENANCE: archive.provenance.to_dict(),
             },
         }
         ask: Ask | None = self._ask if self.request.data else None

@@ -107,6 +107,8 @@ def test_a_person_is_told_budget_architecture_and_accuracy(generate: Run, run: P
     assert "budget 3.2 ms" in ended.out
     assert "predicted" in ended.out
     assert "accuracy" in ended.out
+    assert "as given, without a source" in ended.out
+    assert "published" not in ended.out
 
 
 def test_without_a_supernet_files_have_untrained_weights_and_say_so(generate: Run, run: Path, tmp_path: Path) -> None:
@@ -125,6 +127,24 @@ def test_without_a_supernet_files_have_untrained_weights_and_say_so(generate: Ru
     assert about["weights"] == "untrained"
     assert about["architecture"] == network["architecture"]
     assert set(about["sha256"]) == {"table", "archive", "generator"}
+
+
+def test_predictions_of_others_are_called_so_on_the_screen_and_in_files(
+    train: Run, generate: Run, table: Path, archive: Path, tmp_path: Path
+) -> None:
+    read = AccuracyArchive.load(archive, SPACE)
+    line = {"slope": 0.5, "offset": 0.1, "deviation": 0.0025, "networks": 19}
+    source = {"data": {"name": "Photos"}, "kind": "predicted", "by": "a neighbour's net", "published_top1": line}
+    replace(read, source=source).save(tmp_path / "told.parquet")
+    words = ("--lut", table, "--accuracy", tmp_path / "told.parquet", "--method", "random", "--out", tmp_path / "run")
+    assert "accuracy   Photos, predicted by a neighbour's net" in train(*words).out
+    asked = ("3.2", "--from", tmp_path / "run")
+    assert "(Photos, predicted by a neighbour's net)" in generate(*asked).out
+    (network,) = generate(*asked, "--export", tmp_path / "net.json", "--json").document["networks"]
+    assert network["published_top1"] == pytest.approx(0.5 * network["accuracy"] + 0.1)
+    about = read_metadata(tmp_path / "net.json")
+    assert about["accuracy_source"].startswith("Photos, predicted by a neighbour's net; published, fine-tuned networks")
+    assert f"{100 * network['published_top1']:.2f} ± 0.25 %" in about["accuracy_source"]
 
 
 def test_a_network_is_measured_on_this_machine(generate: Run, run: Path) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,6 +50,33 @@ def test_small_images_rank_for_large_ones_but_not_another_width(tmp_path):
         AccuracyArchive.load(tmp_path / "a.parquet", load_space("ofa-mbv3-w1.0"))
 
 
+def of_two_sides():
+    tokens = SPACE.sample(3, np.random.default_rng(0))
+    sides = np.array([160, 160, 160, 192, 192])
+    return AccuracyArchive(SPACE, tokens[[0, 1, 2, 0, 1]], np.arange(5) / 10, resolutions=sides)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_rows_of_several_resolutions_are_told_apart(tmp_path, suffix):
+    of_two_sides().save(tmp_path / f"a{suffix}")
+    whole = AccuracyArchive.whole(tmp_path / f"a{suffix}", SPACE)
+    assert whole.resolutions.tolist() == [160, 160, 160, 192, 192]
+    assert whole.sha256 == of_two_sides().sha256
+    for asked, taken, accuracies in ((160, 160, [0, 0.1, 0.2]), (175, 160, [0, 0.1, 0.2]), (176, 192, [0.3, 0.4]),
+                                     (224, 192, [0.3, 0.4])):  # fmt: skip
+        one = AccuracyArchive.load(tmp_path / f"a{suffix}", load_space("ofa-mbv3-w1.2", resolution=asked))
+        assert (one.space.resolution, one.resolutions) == (taken, None)
+        assert one.accuracy.tolist() == pytest.approx(accuracies)
+        one.save(tmp_path / "one.parquet")
+        assert AccuracyArchive.load(tmp_path / "one.parquet", SPACE).space.resolution == taken
+
+
+def test_the_hash_knows_the_resolution():
+    one = of_two_sides()
+    other = replace(one, resolutions=one.resolutions + 16)
+    assert other.sha256 != one.sha256
+
+
 def _frame():
     return pd.DataFrame(
         {"architecture": [str(a) for a in archive(4).architectures], "accuracy": [0.7, 0.71, 0.72, 0.73]}
@@ -70,6 +99,12 @@ BAD = {
     "duplicate": (_changed("architecture", 4, _frame()["architecture"][0]), "rows 1 and 4 .* are both"),
     "columns": (_frame().rename(columns={"accuracy": "top1"}), "has columns architecture, top1"),
     "empty": (_frame().iloc[:0], "no rows"),
+    "no pixels": (_frame().assign(resolution=[224, 0, 224, 224]), "row 2 of archive a.csv has resolution 0"),
+    "half a pixel": (_frame().assign(resolution=[224, 224, 160.5, 224]), "row 3 of archive a.csv has resolution 160.5"),
+    "duplicate at a resolution": (
+        pd.concat([_frame(), _frame()]).assign(resolution=[160] * 4 + [192] * 3 + [160]),
+        "rows 4 and 8 .* at 160 pixels",
+    ),
     "splits": (_frame().assign(split=["val", "val", "test", "val"]), "mixes the splits test, val"),
 }
 
