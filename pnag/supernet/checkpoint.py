@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from torch import Tensor
 from lut.files import replacing
 from pnag.errors import CheckpointError, SpaceError
 from pnag.space.search_space import SearchSpace
+from pnag.supernet.checkpoint_file import as_float32, plain_name, read_tensors
+from profiler.console import say
 
 SCHEMA_VERSION = 1
 
@@ -26,10 +28,10 @@ _ELASTIC = re.compile(r"^(blocks\.[1-9]\d*\.conv\.\w+)\.(bn\.|conv\.(?=weight$))
 def our_name(name: str) -> str:
     """The tensor's name in `Supernet.state_dict()` for any spelling that once-for-all used.
 
-    Spellings differ in a wrapper's prefix `module.`, in `mobile_inverted_conv` for `conv`, and in whether an
-    elastic layer's own `bn`, `conv` or `linear` is named once or twice.
+    Spellings differ in the prefixes of wrappers (see `plain_name`), in `mobile_inverted_conv` for `conv`, and in
+    whether an elastic layer's own `bn`, `conv` or `linear` is named once or twice.
     """
-    name = name.removeprefix("module.").replace(".mobile_inverted_conv.", ".conv.")
+    name = plain_name(name).replace(".mobile_inverted_conv.", ".conv.")
     name = _DOUBLED.sub(lambda match: f".{match[1] or match[2]}.", name)
     name = name.replace("classifier.linear.", "classifier.")
     return _HEAD.sub(r"head.\1.", name)
@@ -86,23 +88,34 @@ def pickled(content: Mapping[str, Any]) -> bytes:
 
 
 def read_checkpoint(
-    path: str | Path, space: SearchSpace, expected: Mapping[str, tuple[int, ...]]
+    path: str | Path,
+    space: SearchSpace,
+    expected: Mapping[str, tuple[int, ...]],
+    tell: Callable[[str], None] = say,
 ) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
     """Tensors under our names, and the identity of the data they were trained on (empty for others' files).
 
-    `expected` are the shapes of all tensors of `space`. Raises `CheckpointError` naming the first tensor that
+    `expected` are the shapes of all tensors of `space`; weights of other precision become float32, and `tell` is
+    told so. Raises `CheckpointError` naming the first tensor that
     is missing, extra or of another shape, or for a file that cannot be read or holds anything but tensors.
     """
     path = Path(path)
-    raw, metadata = _read_file(path)
-    state = {our_name(name): tensor for name, tensor in raw.items()}
+    raw, metadata = read_tensors(path)
+    named: dict[str, Tensor] = {}
+    for name, tensor in raw.items():
+        if (ours := our_name(name)) in named:
+            raise CheckpointError(f"checkpoint {path.name} has {published_name(ours)} under two spellings; give one")
+        named[ours] = tensor
     if "space" in metadata:
         try:
             space.require_same_family(SearchSpace.from_dict(json.loads(metadata["space"])), f"checkpoint {path.name}")
         except SpaceError as error:
             raise CheckpointError(str(error)) from error
-    _require_tensors(path, state, expected, space)
-    if metadata.get("content_sha256", state_sha256(state)) != state_sha256(state):
+    _require_tensors(path, named, expected, space)
+    state, changed = as_float32(path, named)
+    if changed:
+        tell(f"the weights of {path.name} are {' and '.join(changed)}; they are taken as float32")
+    elif metadata.get("content_sha256", state_sha256(state)) != state_sha256(state):
         raise CheckpointError(f"checkpoint {path} is damaged: its content does not match its hash; make it again")
     return state, json.loads(metadata.get("data", "{}"))
 
@@ -126,45 +139,3 @@ def _require_tensors(
                 f"space {space.name} with {space.classes} classes needs {shape}; take a checkpoint of this width "
                 "and number of classes"
             )
-
-
-def _read_file(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}; give a .pth or .safetensors file")
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read ({_line(error)}); fetch or make it again") from error
-
-
-def _read_pickle(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
-    """Only tensors and plain values are read: a pickle's code is never run."""
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the damaged or forbidden part leads to
-        raise CheckpointError(
-            f"checkpoint {path} is not a plain state dict ({_line(error)}); no code of it was run: give tensors alone"
-        ) from error
-    metadata: Mapping[str, str] = {}
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        found = content.get("metadata", {})
-        metadata = found if isinstance(found, dict) and found.get("format") == "pnag-supernet" else {}
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(
-            f"checkpoint {path} holds a {type(content).__name__}, not tensors by name; give a state dict"
-        )
-    return {str(name): tensor for name, tensor in content.items()}, metadata
-
-
-def _line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0][:160] or type(error).__name__
