@@ -1,6 +1,6 @@
 """The seam between measuring and hardware: run one artefact on one device, return raw samples.
 
-A back-end is a file beside this one with a class that satisfies `Backend`; `tests/devices/contract.py` holds
+A back-end is a file beside this one with a class that satisfies `Backend`; `devices/testing.py` holds
 what every one of them must do.
 """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ import typer
 from lut.compare import compare, find_problems
 from lut.exchange import export_table, exported_ms, import_table, require_exchange_suffix
 from lut.table import LatencyTable, TableMetadata
+from lut.version import tool_version
 from lut.views.summary import (
     describe,
     describe_difference,
@@ -22,7 +22,7 @@ from lut.views.summary import (
     table_document,
 )
 from pnag.space.search_space import SearchSpace, load_space
-from profiler.console import DebugOption, JsonOption, new_app, print_json, print_text, run_app, say
+from profiler.console import DebugOption, JsonOption, VersionOption, new_app, print_json, print_text, run_app, say
 
 app = new_app()
 
@@ -33,7 +33,7 @@ PlotOption = Annotated[
 
 
 @app.callback()
-def commands() -> None:
+def commands(version: VersionOption = False) -> None:
     """Look at latency tables, check and compare them, exchange them with other programs."""
 
 
@@ -163,7 +163,7 @@ def _imported_metadata(space: SearchSpace, device: str, batch: int) -> TableMeta
         runtime={},
         sampling={},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        tool_version=version("pnag"),
+        tool_version=tool_version(),
         notes=("imported: measured by another program, without calibration networks",),
     )
 

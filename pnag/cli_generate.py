@@ -13,7 +13,17 @@ from pnag.accuracy.provenance import Provenance
 from pnag.generator.generate import CANDIDATES, Candidate, Generator
 from pnag.runs.run import RUNS, Run
 from pnag.space.budget import parse_budget
-from profiler.console import DebugOption, JsonOption, Progress, new_app, print_json, print_text, run_app, say
+from profiler.console import (
+    DebugOption,
+    JsonOption,
+    Progress,
+    VersionOption,
+    new_app,
+    print_json,
+    print_text,
+    run_app,
+    say,
+)
 
 if TYPE_CHECKING:
     from lut.table import LatencyTable
@@ -49,6 +59,7 @@ def generate(
         bool, typer.Option("--allow-mismatch", help="Measure though the hardware is not the one named.")
     ] = False,
     json: JsonOption = False,
+    version: VersionOption = False,
     debug: DebugOption = False,
 ) -> None:
     """The most accurate network that keeps each budget, at once."""

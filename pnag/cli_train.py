@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pnag.runs.run import RUNS
-from profiler.console import DebugOption, JsonOption, Progress, new_app, print_json, print_text, run_app, say
+from profiler.console import (
+    DebugOption,
+    JsonOption,
+    Progress,
+    VersionOption,
+    new_app,
+    print_json,
+    print_text,
+    run_app,
+    say,
+)
 
 if TYPE_CHECKING:
     from pnag.runs.pipeline import Trained
@@ -45,6 +55,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with what is there.")] = False,
     json: JsonOption = False,
+    version: VersionOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Train evaluator and generator for a latency table; an interrupted training goes on where it was."""

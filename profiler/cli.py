@@ -22,7 +22,17 @@ from pnag.space.search_space import SearchSpace, load_space
 from profiler.build.artefacts import ArtefactCache, ahead_of, open_factory
 from profiler.cli_networks import sample_units
 from profiler.cli_targets import Target, run_each, targets
-from profiler.console import DebugOption, JsonOption, Progress, new_app, print_json, print_text, run_app, say
+from profiler.console import (
+    DebugOption,
+    JsonOption,
+    Progress,
+    VersionOption,
+    new_app,
+    print_json,
+    print_text,
+    run_app,
+    say,
+)
 from profiler.measure.plan import Unit, block_units
 from profiler.measure.sampling import sampling_for
 from profiler.measure.session import Watcher
@@ -73,6 +83,7 @@ def profile(
     ] = False,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="List devices and what is attached.")] = False,
     json: JsonOption = False,
+    version: VersionOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Measure every block of a search space on a device, and some whole networks; write the latency table."""

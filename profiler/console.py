@@ -15,10 +15,21 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 import typer
 
 from lut.errors import OutputError
+from lut.version import tool_version
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print_text(f"pnag {tool_version()}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else there.")]
 
@@ -27,8 +38,8 @@ _LINE_EVERY_S = 10.0
 
 
 def new_app() -> typer.Typer:
-    """A Typer application whose errors are left to `run_app`."""
-    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    """A Typer application whose errors are left to `run_app`; `--install-completion` teaches the shell its options."""
+    return typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def run_app(app: typer.Typer, name: str) -> NoReturn:

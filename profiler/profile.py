@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from devices.backend import Artefact, Backend
 from lut.entry import Entry
 from lut.table import LatencyTable, TableMetadata
+from lut.version import tool_version
 from profiler.build.artefacts import Ahead, ArtefactFactory
 from profiler.errors import ExportError
 from profiler.measure.journal import Journal, fingerprint
@@ -154,7 +154,7 @@ def _table(
         runtime=dict(backend.runtime()),
         sampling={**_finite(asdict(job.sampling)), "quality": dict(result.quality), "seconds": dict(seconds)},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        tool_version=metadata.version("pnag"),
+        tool_version=tool_version(),
         notes=tuple(notes),
     )
     entries.sort(key=lambda entry: entry.role != "block")

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from lut.files import replacing
+from lut.version import tool_version
 from pnag.delivery.metadata import (
     PT2_ENTRY,
     describe_onnx,
     describe_tflite,
     read_metadata,
     to_text,
-    tool_version,
 )
 from pnag.errors import ModelFileError
 from profiler.build.export_onnx import write_onnx

@@ -15,7 +15,6 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +78,6 @@ def describe_network(
         },
         "sha256": {what: digest for what, digest in (hashes or {}).items() if digest},
     }
-
-
-def tool_version() -> str:
-    """Version of this project, as installed."""
-    try:
-        return version("pnag")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def to_text(metadata: Mapping[str, Any]) -> str:

@@ -3,8 +3,8 @@ import pytest
 from devices import Artefact, DeviceSpec, Slice, open_backend
 from devices.errors import ConnectionLostError, DeviceOptionError, MeasurementError
 from devices.fake import FakeBackend, FakeSettings
+from devices.testing import BackendContract
 from lut.blocks import parse_block
-from tests.devices.contract import BackendContract
 
 BLOCK = parse_block("mbconv-i24-o32-k5-e4-s2-relu-se0@112")
 LATER = parse_block("mbconv-i32-o32-k7-e6-s1-relu-se0@56")

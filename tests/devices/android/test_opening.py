@@ -25,7 +25,7 @@ from devices.errors import (
     RuntimeUnavailableError,
     StorageFullError,
 )
-from tests.devices.contract import QUICK, BackendContract
+from devices.testing import QUICK, BackendContract
 from tests.phone import FakePhone, fake_model, fake_tool
 from tests.phone.time import FakeTime
 from tests.phone.usb import UsbBus

@@ -20,9 +20,9 @@ from devices.cuda.stream import Card, _pci_bus_id, _why_unusable, runs_on
 from devices.cuda.timing import EventTimer, event_overhead_ms, unrolled_calls
 from devices.errors import ConnectionLostError, DeviceOptionError, MeasurementError, RuntimeUnavailableError
 from devices.folding import fold_batch_norm
+from devices.testing import BackendContract
 from lut.blocks import parse_block
 from profiler.build.modules import build_block, build_network, randomise
-from tests.devices.contract import BackendContract
 from tests.devices.cuda.gpu_stand_in import CARD, StandInStream
 
 KEYS = (

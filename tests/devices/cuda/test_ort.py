@@ -11,7 +11,7 @@ import pytest
 from devices import Artefact, DeviceSpec, load_spec, open_backend
 from devices.cuda.ort import OrtGpuBackend, Provider
 from devices.errors import DeviceOptionError, MeasurementError, RuntimeUnavailableError
-from tests.devices.contract import BackendContract
+from devices.testing import BackendContract
 from tests.devices.host.test_ort import OnnxFiles, write_matmuls
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"

@@ -6,7 +6,7 @@ import pytest
 
 from devices import Artefact, load_spec, open_backend
 from devices.errors import MeasurementError
-from tests.devices.contract import QUICK, BackendContract
+from devices.testing import QUICK, BackendContract
 
 pytest.importorskip("ai_edge_litert")
 

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from devices import Artefact, DeviceSpec, Slice, load_spec, open_backend
 from devices.errors import DeviceOptionError, MeasurementError
-from tests.devices.contract import QUICK, BackendContract
+from devices.testing import QUICK, BackendContract
 
 
 def write_matmuls(path, layers=1, width=64, *, operator="MatMul"):
