@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.report import report
 from lut import Entry, LatencyTable, TableMetadata
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 
 REPEATS = 7
 MS_PER_MAC = 1e-7

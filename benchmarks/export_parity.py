@@ -24,7 +24,8 @@ from lut.blocks import parse_block
 from pnag.delivery.export import export_network
 from pnag.delivery.metadata import describe_network
 from pnag.space.architecture import Architecture
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 from profiler.build.artefacts import ArtefactCache
 from profiler.build.convert_blocks import convert_blocks
 from profiler.build.export_tflite import TfliteFactory

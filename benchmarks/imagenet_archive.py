@@ -18,7 +18,8 @@ import pandas as pd
 
 from pnag.accuracy.archive import SHIPPED, AccuracyArchive
 from pnag.runs.run import sha256_of
-from pnag.space.search_space import decode_strings, load_space
+from pnag.space.search_space import decode_strings
+from pnag.space.spaces import load_space
 
 SOURCE = {
     "kind": "predicted",

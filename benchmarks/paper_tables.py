@@ -26,7 +26,7 @@ from lut.calibration.student_t import student_t_quantile
 from lut.files import replacing
 from pnag.data.load import load_data
 from pnag.space.architecture import Architecture
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from pnag.supernet.collect import collect_archive
 from pnag.supernet.supernet import Supernet
 from profiler.console import Progress, say

@@ -29,7 +29,8 @@ from lut.table import LatencyTable
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.demo import budgets_within, run_command
 from pnag.space.sampling import sample_archive
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 from profiler.build.artefacts import ArtefactCache, ArtefactFactory, ahead_of, open_factory
 from profiler.cli_networks import sample_units
 from profiler.console import Progress, say

@@ -27,7 +27,7 @@ from benchmarks.phone_process import make_home
 from benchmarks.report import report
 from devices import Artefact, load_spec
 from devices.android.opening import open_android
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from profiler.build.artefacts import ArtefactCache, ahead_of, open_factory
 from profiler.console import Progress
 from profiler.measure.plan import Unit, block_units, reference_unit

@@ -34,7 +34,8 @@ from pnag.generator.learning import train_to_propose
 from pnag.generator.proposals import rival_answers, spread_budgets, unknown
 from pnag.space.cost import CostModel
 from pnag.space.sampling import sample_archive
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 from pnag.space.tokens import Tokens
 from pnag.supernet.collect import collect_archive
 from pnag.supernet.supernet import Supernet

@@ -27,7 +27,8 @@ from benchmarks.report import RESULTS, report
 from pnag.data.load import ImageData
 from pnag.data.sources import assemble
 from pnag.data.split import Batch
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.training import make_fabric, train_supernet
 from pnag.supernet.training_config import TrainConfig, preset

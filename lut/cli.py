@@ -21,7 +21,8 @@ from lut.views.summary import (
     difference_document,
     table_document,
 )
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 from profiler.console import DebugOption, JsonOption, VersionOption, new_app, print_json, print_text, run_app, say
 
 app = new_app()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pnag.errors import PnagError
 from pnag.space.architecture import Architecture
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 
 if TYPE_CHECKING:
     from pnag.generator.generate import Candidate, Generator

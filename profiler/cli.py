@@ -18,7 +18,8 @@ from devices.backend import Backend
 from devices.registry import attached
 from lut.files import require_writable
 from lut.table import LatencyTable
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 from profiler.build.artefacts import ArtefactCache, ahead_of, open_factory
 from profiler.cli_networks import sample_units
 from profiler.cli_targets import Target, run_each, targets

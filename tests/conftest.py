@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
+
+pytest.register_assert_rewrite("devices.testing")
 
 pytest_plugins = ("tests.phone.fixtures",)
 

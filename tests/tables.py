@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from lut import BlockSpec, Entry, LatencyTable, TableMetadata
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 
 # small enough to go through all of it: 4,624 architectures
 TINY = SearchSpace(

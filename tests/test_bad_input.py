@@ -24,7 +24,7 @@ from lut.table import LatencyTable
 from pnag import cli_generate, cli_train
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.space.sampling import sample_spread
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from profiler import cli as cli_profile
 from tests.pnag.commands import Ended, Run, runner
 from tests.pnag.tiny import TINY_SPACE, random_supernet

@@ -282,35 +282,6 @@ class SearchSpace:
                 )
 
 
-SPACES: Mapping[str, SearchSpace] = {
-    space.name: space
-    for space in (
-        SearchSpace("ofa-mbv3-w1.2", 1.2),
-        SearchSpace("ofa-mbv3-w1.0", 1.0),
-        SearchSpace("ofa-mbv3-w0.25", 0.25),
-    )
-}
-
-
-def load_space(
-    name: str = "ofa-mbv3-w1.2", *, resolution: int | None = None, classes: int | None = None
-) -> SearchSpace:
-    """The space of that name, for images of side `resolution` (224) and `classes` (1000).
-
-    Raises `SpaceError` for an unknown name, a resolution below 32 or fewer than 2 classes.
-    """
-    space = SPACES.get(name)
-    if space is None:
-        raise SpaceError(f"unknown space '{name}'; known are {', '.join(SPACES)}")
-    resolution = space.resolution if resolution is None else resolution
-    classes = space.classes if classes is None else classes
-    if resolution < 32:
-        raise SpaceError(f"a resolution of {resolution} leaves nothing to convolve; take 32 or more")
-    if classes < 2:
-        raise SpaceError(f"{classes} classes are nothing to tell apart; take 2 or more")
-    return replace(space, resolution=resolution, classes=classes)
-
-
 def decode_strings(space: SearchSpace, texts: Sequence[str]) -> Tokens:
     """Tokens of architectures given by their public strings, shape (n, length)."""
     return space.encode([Architecture.parse(text) for text in texts])

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import generate_cpu
 from lut.table import LatencyTable
 from pnag.accuracy.archive import AccuracyArchive
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import json
 
 from benchmarks import supernet_cifar10
 from pnag.accuracy.archive import AccuracyArchive
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from tests.pnag.data.test_load import png, write_parquet
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from lut import LatencyTable
 from lut.cli import main
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from tests.tables import made_up_table, with_entry
 
 STEM = "conv-i3-o24-k3-s2-hswish@224"

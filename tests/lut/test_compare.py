@@ -7,7 +7,7 @@ from lut import Entry, LatencyTable, LutError
 from lut.compare import Problem, compare, find_problems
 from lut.views.groups import group_blocks
 from lut.views.summary import describe, describe_difference, describe_problems, difference_document, table_document
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from tests.tables import made_up_metadata, made_up_table, with_entry
 
 SPACE = load_space()

@@ -11,7 +11,7 @@ from lut.errors import ExchangeError
 from lut.exchange import export_table, exported_ms, import_table
 from lut.formats.csvfile import read_csv, write_csv
 from lut.formats.once_for_all import ofa_parts, read_ofa, write_ofa
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from tests.tables import made_up_metadata, made_up_ms, made_up_table, with_entry
 
 SPACE = load_space()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lut import Entry, LatencyTable, LutError
 from lut.errors import MissingBlockError, OutputError, TableFormatError
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from tests.tables import made_up_metadata, made_up_ms, made_up_table, with_entry
 
 STEM = "conv-i3-o24-k3-s2-hswish@224"

@@ -6,7 +6,7 @@ from pathlib import Path
 from devices import Slice, load_spec
 from devices.android.adb.session import Patience
 from devices.android.opening import open_android
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from profiler.measure.journal import Journal
 from profiler.measure.plan import block_units
 from profiler.measure.session import Sampling, Session, SessionResult

@@ -19,7 +19,7 @@ from pnag.generator.generate import Generator
 from pnag.runs.run import GENERATOR, MANIFEST, TABLE
 from pnag.space.architecture import Architecture
 from pnag.space.sampling import sample_spread
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from profiler.measure.session import Sampling
 from profiler.measure.stopping import StopSettings
 from profiler.verification import networks as measure_networks

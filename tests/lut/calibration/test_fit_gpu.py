@@ -13,7 +13,8 @@ import pytest
 from lut.blocks import BlockSpec, HeadSpec, MBConvSpec
 from lut.calibration.fit import Fidelity, NetworkMeasurement, fit_calibration, judge
 from lut.calibration.traits import shared_columns
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 from profiler.cli_networks import sample_units
 
 LAUNCH_MS = 0.012

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from lut import Entry, LatencyTable, LutError
 from lut.compare import compare
 from lut.views.plots import draw_costs, draw_predictions, plot_difference, plot_table
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from tests.tables import made_up_metadata, made_up_table
 
 

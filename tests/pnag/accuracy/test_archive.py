@@ -7,7 +7,7 @@ import pytest
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.errors import ArchiveError
 from pnag.space.sampling import sample_archive, sample_spread, sample_tilted, stratified
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 
 SPACE = load_space("ofa-mbv3-w1.2")
 

@@ -3,7 +3,7 @@ import pytest
 
 from pnag.accuracy.evidence import Evidence
 from pnag.accuracy.features import FeatureMap
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from tests.pnag.search.learning_cases import TINY, all_tokens
 
 GROUPS = np.repeat([0, 1, 2, 3, 4, 5], 12)

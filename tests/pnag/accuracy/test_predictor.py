@@ -9,7 +9,7 @@ from pnag.accuracy.predictor_fit import _solve_dual, _solve_primal, fit_posterio
 from pnag.errors import ArchiveError
 from pnag.search.evaluator import RuleEvaluator
 from pnag.search.refine import Refiner, cheapest_tokens
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from tests.pnag.search.learning_cases import TINY, all_tokens, archive, full_costs, tiny_costs, truth
 
 SPACE = load_space()

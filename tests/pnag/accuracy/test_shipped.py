@@ -11,7 +11,8 @@ from lut.table import LatencyTable
 from pnag.accuracy.archive import DEFAULT, SHIPPED, AccuracyArchive, find_archive
 from pnag.errors import ArchiveError
 from pnag.runs.pipeline import TrainRequest, train_run
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 from profiler.console import Progress
 from tests.tables import made_up_table
 

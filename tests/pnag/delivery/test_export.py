@@ -19,7 +19,8 @@ from pnag.delivery.metadata import describe_network, describe_tflite, read_metad
 from pnag.errors import ModelFileError
 from pnag.runs.run import sha256_of
 from pnag.space.architecture import Architecture
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 from profiler.build import parity
 from profiler.build.modules import Network, build_network, randomise
 from profiler.build.quiet import quiet

@@ -8,7 +8,7 @@ from pnag.generator.learning import train_generator, train_in_rounds
 from pnag.generator.methods import METHODS
 from pnag.generator.policy import PolicySettings
 from pnag.search.evolution import evolve, mutate
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from tests.pnag.search.learning_cases import QUICK, TINY, all_tokens, archive, full_costs, tiny_costs, truth
 
 

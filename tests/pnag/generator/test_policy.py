@@ -10,7 +10,7 @@ from pnag.generator.sampler import Policy, lstm_cell
 from pnag.search.evaluator import RuleEvaluator
 from pnag.search.memory import Memory
 from pnag.search.refine import Refiner
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from tests.pnag.search.learning_cases import TINY, all_tokens, archive, tiny_costs
 
 SETTINGS = PolicySettings(k=4, hidden=16, width=8)

@@ -10,7 +10,8 @@ import numpy as np
 from benchmarks.known_optimum import KnownOptimum, made_up_costs
 from pnag.generator.policy import PolicySettings
 from pnag.space.cost import CostModel
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 from pnag.space.tokens import Tokens
 
 TINY = SearchSpace(

@@ -14,7 +14,7 @@ from pnag.search.evaluator import (
     tunas_rule,
 )
 from pnag.search.ranking import train_ranking
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from tests.pnag.search.learning_cases import archive, full_costs, tiny_costs
 
 ACCURACY = np.array([0.76, 0.78, 0.79, 0.80, 0.78, 0.70])

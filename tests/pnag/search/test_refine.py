@@ -5,7 +5,7 @@ from pnag.accuracy.predictor import LayerCodes
 from pnag.accuracy.predictor_fit import fit_predictor
 from pnag.search.evaluator import RuleEvaluator
 from pnag.search.refine import Refiner, cheapest_tokens, layer_prices
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from tests.pnag.search.learning_cases import all_tokens, archive, full_costs, tiny_costs
 
 BUDGETS = 12

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pnag.errors import ArchitectureError
 from pnag.space.architecture import Architecture
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from tests.published import PUBLISHED, SMALLEST
 
 

@@ -11,7 +11,7 @@ from lut.errors import MissingBlockError
 from pnag.errors import SpaceError
 from pnag.space.architecture import Architecture
 from pnag.space.cost import CostModel
-from pnag.space.search_space import SPACES, load_space
+from pnag.space.spaces import SPACES, load_space
 from tests.tables import TINY, made_up_table, with_entry
 
 SPACE = load_space()

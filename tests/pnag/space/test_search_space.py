@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from lut import ConvSpec, HeadSpec, MBConvSpec
 from pnag.errors import ArchitectureError, SpaceError
 from pnag.space.architecture import Architecture
-from pnag.space.search_space import SPACES, SearchSpace, decode_strings, load_space
+from pnag.space.search_space import SearchSpace, decode_strings
+from pnag.space.spaces import SPACES, load_space
 from tests.published import PUBLISHED, SMALLEST
 from tests.tables import TINY
 

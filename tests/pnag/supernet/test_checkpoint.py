@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from lut.errors import OutputError
 from pnag.errors import CheckpointError
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from pnag.supernet.checkpoint import our_name, published_name
 from pnag.supernet.supernet import Supernet
 from tests.pnag.supernet.test_supernet import REFERENCE, SMALL_SPACE

@@ -6,7 +6,7 @@ import torch
 
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.errors import ArchiveError
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from pnag.supernet.collect import collect_archive
 from pnag.supernet.elastic import PointwiseConv
 from pnag.supernet.evaluation import (

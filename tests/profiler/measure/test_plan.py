@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lut.blocks import parse_block
-from pnag.space.search_space import load_space
+from pnag.space.spaces import load_space
 from profiler.cli_networks import sample_units
 from profiler.measure.plan import Unit, block_units, reference_unit, spread
 
