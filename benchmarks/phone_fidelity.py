@@ -164,7 +164,7 @@ def _notes(table: LatencyTable, fake: bool) -> list[str]:
     return [
         f"Times are {what}, not a phone's. Resolution {table.metadata.resolution}, "
         f"{table.metadata.calibration.networks} networks to calibrate, {quality['rounds']} rounds, "
-        f"reference steady to ±{100 * spread:.1f} %, {quality['repeated_segments']} segments measured again, "
+        f"reference steady to ±{100 * spread:.1f} %, {quality['off_segments']} of {quality['segments']} segments off, "
         f"{quality['waited_s']:.0f} s waited. The stand-in and this side share {os.cpu_count()} cores.",
         f"It must be: MAPE at most {MOST_MAPE:.1%}, every network within {MOST_ERROR:.0%}, nothing failed, and less "
         f"than {MOST_SHARE:.0%} of one core used by this process while it measures.",

@@ -49,7 +49,7 @@ def row(number: int, document: dict[str, Any]) -> dict[str, Any]:
         "within 5 % (%)": 100 * fidelity.get("within_5", float("nan")),
         "rank correlation": fidelity.get("rank_correlation", float("nan")),
         "reference steady to (%)": 100 * quality["reference_spread"],
-        "segments repeated": quality["repeated_segments"],
+        "segments off": quality["off_segments"],
         "waited (s)": quality["waited_s"],
     }
 

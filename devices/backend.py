@@ -64,12 +64,18 @@ class Samples:
 
     A device that only reports an aggregate of one invocation gives one time per invocation (its median, or
     its mean where there is no median) and says in `runs` how many calls stand behind the times.
+
+    Where the device can tell which calls another task disturbed, `times_ms` are without them. Then `wall_ms` are
+    all calls as they happened, in order, and `disturbed` the indices in it of those that were left out. Both are
+    empty where no call was disturbed, or none can be told.
     """
 
     times_ms: tuple[float, ...]
     warmup_ms: tuple[float, ...] = ()
     runs: int = 0
     flags: tuple[str, ...] = ()
+    wall_ms: tuple[float, ...] = ()
+    disturbed: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.runs == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -11,6 +12,10 @@ Role = Literal["block", "calibration", "holdout"]
 ROLES: tuple[Role, ...] = ("block", "calibration", "holdout")
 
 NAN = float("nan")
+
+SCHEMA_VERSION = 2
+# Columns that tables of an older schema lack, by the schema that brought them.
+_ADDED: Mapping[int, tuple[str, ...]] = {2: ("p50_ms", "p90_ms", "p99_ms")}
 
 
 def _float(value: float) -> float:
@@ -22,7 +27,8 @@ def _float(value: float) -> float:
 class Entry:
     """One measured block or network. Times are milliseconds for one call at the table's batch size.
 
-    `samples_ms` are the medians of the rounds; the statistics come from them and from the raw samples.
+    `latency_ms` is the statistic that the table names, `ci_low_ms` to `ci_high_ms` its confidence interval (95 %);
+    `samples_ms` are the medians of the rounds that it rests on. `p50_ms` to `p99_ms` are of all calls as they happened.
     `cost_ms` is what the block adds to a network or, for a network, the table's prediction. `blocks`
     are a network's block keys in order. A failed entry has the flag `failed`, a `reason` and NaN times.
     """
@@ -45,6 +51,9 @@ class Entry:
     temperature_c: float = NAN
     clock_mhz: float = NAN
     round_states: tuple[str, ...] = field(default=(), repr=False)
+    p50_ms: float = NAN
+    p90_ms: float = NAN
+    p99_ms: float = NAN
 
     def __post_init__(self) -> None:
         # Whole numbers where times are meant, and numpy's, would change the table's hash once it is read back.
@@ -66,7 +75,13 @@ class Entry:
         """Half the width of the confidence interval of the latency, relative to it."""
         return (self.ci_high_ms - self.ci_low_ms) / 2 / self.latency_ms
 
-    def as_row(self) -> dict[str, Any]:
-        """Plain values by column name, sequences as lists."""
-        row = {f.name: getattr(self, f.name) for f in fields(self)}
+    def as_row(self, schema: int = SCHEMA_VERSION) -> dict[str, Any]:
+        """Plain values by column name, sequences as lists; the columns of that schema."""
+        row = {name: getattr(self, name) for name in columns_of(schema)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in row.items()}
+
+
+def columns_of(schema: int) -> tuple[str, ...]:
+    """Names of a row's columns in a table of that schema."""
+    later = {name for version, names in _ADDED.items() if version > schema for name in names}
+    return tuple(f.name for f in fields(Entry) if f.name not in later)

@@ -1,25 +1,27 @@
-"""The latency table: what blocks cost on one device with one runtime, as one self-describing parquet file."""
+"""The latency table: what blocks cost on one device with one runtime, as one self-describing parquet file.
+
+Schemas: 1 was the first. 2 adds percentiles of all calls as they happened (`p50_ms`, `p90_ms`, `p99_ms`) and names the
+statistic in `sampling`. A table keeps the schema that it was read with, and so its hash; new ones have the latest.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lut.blocks import parse_block
 from lut.calibration.fit import Calibration, Fidelity, NetworkMeasurement, fit_calibration, judge, upper_margin
-from lut.entry import ROLES, Entry
+from lut.entry import ROLES, SCHEMA_VERSION, Entry, columns_of
 from lut.errors import LutError, MissingBlockError, TableFormatError
 from lut.formats.canonical import content_sha256, revive_numbers
-from lut.formats.parquet import COLUMNS, SPEC_COLUMNS, read_parquet, spec_columns, write_parquet
+from lut.formats.parquet import SPEC_COLUMNS, read_parquet, spec_columns, table_columns, write_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class LatencyTable:
 
     entries: tuple[Entry, ...]
     metadata: TableMetadata
+    schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         seen: set[tuple[str, str]] = set()
@@ -128,22 +131,24 @@ class LatencyTable:
         entries = tuple(replace(entry, cost_ms=cost(entry)) for entry in self.entries)
         unseen = [e for e in entries if e.role == "holdout" and not e.failed and math.isfinite(e.cost_ms)]
         fidelity = judge([e.cost_ms for e in unseen], [e.latency_ms for e in unseen])
-        return LatencyTable(entries, replace(self.metadata, calibration=calibration, fidelity=fidelity))
+        return replace(
+            self, entries=entries, metadata=replace(self.metadata, calibration=calibration, fidelity=fidelity)
+        )
 
     @cached_property
     def content_sha256(self) -> str:
         """SHA-256 over the canonical JSON of rows and metadata; the table's identity."""
-        return content_sha256(asdict(self.metadata), [entry.as_row() for entry in self.entries])
+        return content_sha256(asdict(self.metadata), [entry.as_row(self.schema) for entry in self.entries])
 
     def _rows(self) -> list[dict[str, Any]]:
         specs = (parse_block(entry.block) if entry.role == "block" else None for entry in self.entries)
-        return [entry.as_row() | spec_columns(spec) for entry, spec in zip(self.entries, specs, strict=True)]
+        return [entry.as_row(self.schema) | spec_columns(spec) for entry, spec in zip(self.entries, specs, strict=True)]
 
     def to_frame(self) -> pd.DataFrame:
         """All rows with the fields of their `BlockSpec` as columns; a new frame at each call."""
         import pandas as pd
 
-        frame = pd.DataFrame(self._rows(), columns=list(COLUMNS))
+        frame = pd.DataFrame(self._rows(), columns=list(table_columns(self.schema)))
         integers = [name for name in SPEC_COLUMNS if name not in ("kind", "activation", "squeeze_excite")]
         return frame.astype(dict.fromkeys(integers, "Int32") | {"squeeze_excite": "boolean"})
 
@@ -152,8 +157,8 @@ class LatencyTable:
 
         Raises `OutputError` if the file cannot be written.
         """
-        identity = {"schema_version": SCHEMA_VERSION, "content_sha256": self.content_sha256}
-        write_parquet(path, self._rows(), asdict(self.metadata) | identity)
+        identity = {"schema_version": self.schema, "content_sha256": self.content_sha256}
+        write_parquet(path, self._rows(), asdict(self.metadata) | identity, self.schema)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -169,22 +174,24 @@ class LatencyTable:
     def _from_parts(cls, rows: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> Self:
         metadata = dict(values)
         version, sha256 = metadata.pop("schema_version", None), metadata.pop("content_sha256", None)
-        if version != SCHEMA_VERSION:
-            raise TableFormatError(f"its schema version is {version}, not {SCHEMA_VERSION}; use the matching release")
+        if version not in range(1, SCHEMA_VERSION + 1):
+            raise TableFormatError(
+                f"its schema version is {version}, not 1 to {SCHEMA_VERSION}; use the matching release"
+            )
         metadata["calibration"] = Calibration(**revive_numbers(metadata["calibration"]))
         if metadata["fidelity"] is not None:
             metadata["fidelity"] = _fidelity(metadata["fidelity"])
         metadata["notes"] = tuple(metadata["notes"])
-        table = cls(tuple(_entry(row) for row in rows), TableMetadata(**metadata))
+        table = cls(tuple(_entry(row, version) for row in rows), TableMetadata(**metadata), version)
         if table.content_sha256 != sha256:
             raise TableFormatError("its content does not match its hash, it was changed or damaged; profile again")
         return table
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
+def _entry(row: Mapping[str, Any], schema: int) -> Entry:
     if row["role"] not in ROLES:
         raise TableFormatError(f"a row has the role '{row['role']}', which is none of {', '.join(ROLES)}")
-    values = {f.name: row[f.name] for f in fields(Entry) if row[f.name] is not None}
+    values = {name: row[name] for name in columns_of(schema) if row[name] is not None}
     samples = tuple(math.nan if value is None else value for value in values.get("samples_ms", ()))
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     entry = Entry(**(values | lists | {"samples_ms": samples}))

@@ -34,9 +34,10 @@ from profiler.console import (
     run_app,
     say,
 )
+from profiler.measure.estimator import ESTIMATORS
 from profiler.measure.plan import Unit, block_units
 from profiler.measure.sampling import sampling_for
-from profiler.measure.session import Watcher
+from profiler.measure.session import Sampling, Watcher
 from profiler.profile import Job, Prepared, measure, prepare
 from profiler.report import document, summary
 
@@ -63,6 +64,9 @@ def profile(
     ] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Finish by then, with what is known by then.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not resume: drop what an earlier run measured.")] = False,
+    statistic: Annotated[
+        str, typer.Option(help="What a latency is: quiet (the device at its quietest), median or p90 of its calls.")
+    ] = "quiet",
     seed: Annotated[int, typer.Option(help="Of the order of measuring and the choice of networks.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Where exported files are kept; $PNAG_CACHE.")] = None,
     precision: Annotated[
@@ -93,6 +97,8 @@ def profile(
         return
     if max_minutes is not None and not max_minutes > 0:
         raise typer.BadParameter(f"--max-minutes {max_minutes:g} is no time at all; give a positive number")
+    if statistic not in ESTIMATORS:
+        raise typer.BadParameter(f"--statistic {statistic} is unknown; choose from {', '.join(ESTIMATORS)}")
     started_s = time.monotonic()
     deadline_s = math.inf if max_minutes is None else started_s + 60 * max_minutes
     spec = _with_options(load_spec(device), threads=threads, batch=batch, precision=precision)
@@ -103,9 +109,10 @@ def profile(
     options = _given(affinity=affinity, delegate=delegate) | on_gpu
     with ExitStack() as opened:
         backends = [_open(opened, spec, target, options | _given(benchmark_model=benchmark_model)) for target in chosen]
-        networks = (calibrate, holdout)
+        networks, sampling = (calibrate, holdout), sampling_for(spec, seed, statistic)
         jobs = [
-            _job(backend, spec, options, profiled, networks, seed=seed, allow=allow_mismatch) for backend in backends
+            _job(backend, spec, options, profiled, networks, sampling=sampling, allow=allow_mismatch)
+            for backend in backends
         ]
         prepared = _prepare(backends[0], jobs[0], spec, cache, deadline_s - started_s)
         runs = list(zip(chosen, backends, jobs, strict=True))
@@ -136,7 +143,7 @@ def _job(
     space: SearchSpace,
     networks: tuple[int, int],
     *,
-    seed: int,
+    sampling: Sampling,
     allow: bool,
 ) -> Job:
     found = backend.device()
@@ -144,11 +151,10 @@ def _job(
     mismatch = spec.check(found, allow_mismatch=allow)
     if mismatch:
         say(f"going on though {mismatch}")
-    units: tuple[Unit, ...] = (*block_units(space.blocks()), *sample_units(space, calibrate, holdout, seed))
+    units: tuple[Unit, ...] = (*block_units(space.blocks()), *sample_units(space, calibrate, holdout, sampling.seed))
     say(f"{found.model}: {len(units) - calibrate - holdout} blocks, {calibrate} + {holdout} networks")
     device = {"spec": spec.name, "options": options, "mismatch": mismatch}
     device = {name: value for name, value in device.items() if value}
-    sampling = sampling_for(spec, seed)
     return Job(space.to_dict(), space.resolution, space.classes, spec.batch, units, sampling, device)
 
 

@@ -19,6 +19,7 @@ from profiler.errors import ExportError
 from profiler.measure.journal import Journal, fingerprint
 from profiler.measure.plan import Unit, reference_unit
 from profiler.measure.session import Sampling, Session, SessionResult, Watcher
+from profiler.measure.time_share import networks_by_need
 
 # Of the time allowed, this share at most goes into exporting networks.
 _EXPORT_SHARE = 0.4
@@ -74,7 +75,7 @@ def prepare(
     ahead: Ahead | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Prepared:
-    """Make every artefact, blocks first; networks are left out once their share of `max_s` is used up.
+    """Make every artefact, blocks first, then networks by need; these are left out once their share of `max_s` is up.
 
     `ahead` puts many files into the factory's cache at once: all of them where there is time without limit,
     else the blocks'.
@@ -85,7 +86,7 @@ def prepare(
     wanted = {unit.name: unit.specs for unit in units if unit.role == "block" or math.isinf(max_s)} if ahead else {}
     tell = watcher.advance if watcher is not None else None
     failures = ahead(wanted, lambda _: tell(1, "converting") if tell else None) if ahead else {}
-    for unit in sorted(units, key=lambda unit: unit.role != "block"):
+    for unit in (*(unit for unit in units if unit.role == "block"), *networks_by_need(units)):
         if unit.role != "block" and clock() - started_s > _EXPORT_SHARE * max_s:
             left_out.add(unit.name)
             continue
@@ -141,10 +142,10 @@ def _table(
     entries = [entry for unit in job.units if (entry := _entry(unit, job, prepared, result)) is not None]
     found = backend.device()
     notes = []
-    if prepared.left_out:
-        notes.append(f"{len(prepared.left_out)} networks were left out: the time was up")
+    if left_out := prepared.left_out | result.left_out:
+        notes.append(f"{len(left_out)} networks were left out: the time was up")
     if not result.complete:
-        notes.append("the time was up before every median was known well enough")
+        notes.append("the time was up before every latency was known well enough")
     about = TableMetadata(
         space=dict(job.space),
         resolution=job.resolution,
@@ -162,7 +163,7 @@ def _table(
 
 
 def _entry(unit: Unit, job: Job, prepared: Prepared, result: SessionResult) -> Entry | None:
-    if unit.name in prepared.left_out:
+    if unit.name in prepared.left_out | result.left_out:
         return None
     if unit.name in prepared.failures:
         return Entry(unit.role, unit.name, flags=("failed",), reason=prepared.failures[unit.name], blocks=unit.blocks)

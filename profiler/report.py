@@ -25,6 +25,7 @@ def document(table: LatencyTable, path: Path, seconds: float) -> dict[str, Any]:
         "failed": [{"block": entry.block, "reason": entry.reason} for entry in blocks if entry.failed],
         "noisy": [entry.block for entry in blocks if "noisy" in entry.flags],
         "networks": {role: len(table.networks(role)) for role in ("calibration", "holdout")},
+        "statistic": about.sampling["statistic"],
         "median_relative_ci": _median_ci(blocks),
         "calibration": {
             "scale": about.calibration.scale,
@@ -65,7 +66,7 @@ def summary(table: LatencyTable, path: Path, seconds: float) -> str:
         f"device    {about.device['model']}, {about.runtime['name']} {about.runtime['version']}, "
         f"{about.runtime['threads']} thread(s), batch {about.batch}",
         f"blocks    {len(blocks) - len(failed)} measured, {len(failed)} failed, {len(noisy)} noisy"
-        + (f"; median known to ±{100 * ci:.2f} %" if ci is not None else ""),
+        + (f"; {about.sampling['statistic']} latency known to ±{100 * ci:.2f} %" if ci is not None else ""),
         f"networks  {_prediction(table)}",
         f"session   {_quality(table)}, {seconds:.0f} s in all",
     ]
@@ -115,10 +116,10 @@ def _quality(table: LatencyTable) -> str:
     parts = [f"{quality['rounds']} rounds", f"reference steady to ±{100 * spread:.1f} %"]
     if quality["resumed_visits"]:
         parts.append(f"{quality['resumed_visits']} measurements from the journal")
-    if quality["repeated_segments"]:
-        parts.append(f"{quality['repeated_segments']} segments measured again")
+    if quality["off_segments"]:
+        parts.append(f"slower than usual in {quality['off_segments']} of {quality['segments']} segments")
     if quality["waited_s"]:
-        parts.append(f"{quality['waited_s']:.0f} s waited for a steady device")
+        parts.append(f"{quality['waited_s']:.0f} s waited for it to cool down")
     parts += [
         f"{100 * quality[f'{flag}_share']:.0f} % of the visits {flag}"
         for flag in ("disturbed", "drifted", "throttled")

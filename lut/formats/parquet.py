@@ -6,12 +6,11 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from lut.blocks import BlockSpec
-from lut.entry import Entry
+from lut.entry import SCHEMA_VERSION, columns_of
 from lut.errors import TableFormatError
 from lut.files import replacing
 from lut.formats.canonical import plain
@@ -21,7 +20,6 @@ SPEC_COLUMNS = (
     "kind", "in_channels", "out_channels", "mid_channels", "features", "classes", "kernel", "expand", "stride",
     "activation", "squeeze_excite", "resolution",
 )  # fmt: skip
-COLUMNS = (*(f.name for f in fields(Entry)), *SPEC_COLUMNS)
 
 
 def spec_columns(spec: BlockSpec | None) -> dict[str, Any]:
@@ -29,14 +27,21 @@ def spec_columns(spec: BlockSpec | None) -> dict[str, Any]:
     return {name: getattr(spec, name, None) for name in SPEC_COLUMNS}
 
 
-def write_parquet(path: str | Path, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> None:
-    """Write rows (by `COLUMNS`; NaN becomes null) and metadata, whole or not at all. Raises `OutputError`."""
+def table_columns(schema: int) -> tuple[str, ...]:
+    """Names of all columns of a table of that schema."""
+    return (*columns_of(schema), *SPEC_COLUMNS)
+
+
+def write_parquet(
+    path: str | Path, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any], schema: int
+) -> None:
+    """Write rows (by `table_columns`; NaN becomes null) and metadata, whole or not at all. Raises `OutputError`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     absent = [{key: None if _is_nan(value) else value for key, value in row.items()} for row in rows]
     text = json.dumps(plain(metadata), sort_keys=True, allow_nan=False)
-    arrow = pa.Table.from_pylist(absent, schema=_schema()).replace_schema_metadata({METADATA_KEY: text.encode()})
+    arrow = pa.Table.from_pylist(absent, schema=_schema(schema)).replace_schema_metadata({METADATA_KEY: text.encode()})
     with replacing(path) as temporary:
         pq.write_table(arrow, temporary, write_page_checksum=True)
 
@@ -63,7 +68,9 @@ def read_parquet(path: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any]
         raise TableFormatError(f"{path} is damaged or not a parquet file ({_reason(error)}); profile again") from error
     if not isinstance(metadata, dict):
         raise TableFormatError(f"{path} is parquet but not a latency table: it has no '{METADATA_KEY.decode()}'")
-    if missing := [f.name for f in fields(Entry) if f.name not in arrow.column_names]:
+    schema = metadata.get("schema_version")
+    wanted = columns_of(schema if isinstance(schema, int) else SCHEMA_VERSION)
+    if missing := [name for name in wanted if name not in arrow.column_names]:
         raise TableFormatError(f"{path} lacks the columns {', '.join(missing)}; profile again")
     return rows, metadata
 
@@ -78,7 +85,7 @@ def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _schema() -> Any:
+def _schema(schema: int) -> Any:
     import pyarrow as pa
 
     text, number, count = pa.string(), pa.float64(), pa.int64()
@@ -86,6 +93,6 @@ def _schema() -> Any:
         "role": text, "block": text, "runs": count, "rounds": count, "samples_ms": pa.list_(number),
         "flags": pa.list_(text), "reason": text, "blocks": pa.list_(text), "round_states": pa.list_(text),
     }  # fmt: skip
-    columns = [(f.name, types.get(f.name, number)) for f in fields(Entry)]
+    columns = [(name, types.get(name, number)) for name in columns_of(schema)]
     spec_types = {"kind": text, "activation": text, "squeeze_excite": pa.bool_()}
     return pa.schema(columns + [(name, spec_types.get(name, pa.int32())) for name in SPEC_COLUMNS])

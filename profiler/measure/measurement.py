@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 import numpy as np
 
+from devices.backend import Samples
 from lut.entry import Entry, Role
-from profiler.measure.stopping import median_interval, relative_interval
+from profiler.measure.estimator import ESTIMATORS, Estimator, Round, percentile_ms, relative_ci
 
 NAN = float("nan")
 UNSTEADY = frozenset({"drifted", "throttled"})
-_FEWEST_STEADY = 3
+_FEWEST_STEADY = 2
+_FEWEST_QUIETEST = 3
+QUIET = ESTIMATORS["quiet"]
 
 
 @dataclass(frozen=True)
 class Visit:
     """One slice of calls of one unit in one round. Times in ms, in order.
 
-    `reference_ms` is what the reference block took around this visit. Flags: `disturbed` (the device's
-    samples were), `drifted` and `throttled` (the reference was off and stayed off), and others of the device's
-    own. `details` is what else the device said of its state. A visit that failed has a `failure` and no times.
+    `wall_ms` and `disturbed` are as in `Samples`: all calls as they happened, where some were left out. `at_s` is
+    when the visit began, in seconds since the session did. `reference_ms` is what the reference block took around
+    this visit, the slower of the readings before and after. Flags: `disturbed` (the device's samples were),
+    `drifted` (the reference was off), `throttled` (the device said that it was), and others of the device's own.
+    `details` is what else the device said of its state. A visit that failed has a `failure` and no times.
     """
 
     unit: str
@@ -40,6 +45,32 @@ class Visit:
     load: float | None = None
     failure: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+    wall_ms: tuple[float, ...] = ()
+    disturbed: tuple[int, ...] = ()
+    at_s: float = NAN
+
+    @classmethod
+    def of(cls, unit: str, round: int, samples: Samples, at_s: float) -> Visit:
+        """A visit with what the device gave, times rounded to a nanosecond."""
+        times, warmup, wall = (
+            tuple(round_ns(values)) for values in (samples.times_ms, samples.warmup_ms, samples.wall_ms)
+        )
+        return cls(
+            unit,
+            round,
+            times,
+            warmup,
+            samples.runs,
+            samples.flags,
+            wall_ms=wall,
+            disturbed=samples.disturbed,
+            at_s=at_s,
+        )
+
+    @property
+    def as_happened_ms(self) -> tuple[float, ...]:
+        """All calls as they happened, disturbed ones too."""
+        return self.wall_ms or self.times_ms
 
     @cached_property
     def median_ms(self) -> float:
@@ -58,7 +89,7 @@ class Visit:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; None, NaN and empty details are left out."""
-        values = asdict(self) | {"details": self.details or None}
+        values = asdict(self) | {name: getattr(self, name) or None for name in ("details", "wall_ms", "disturbed")}
         return {key: value for key, value in values.items() if value is not None and value == value}  # noqa: PLR0124
 
     @classmethod
@@ -76,6 +107,11 @@ class Visit:
         return json.dumps({key: value for key, value in state.items() if value is not None})
 
 
+def round_ns(times_ms: Iterable[float]) -> Iterator[float]:
+    """Times in ms with what a nanosecond resolves."""
+    return (round(time_ms, 6) for time_ms in times_ms)
+
+
 def _finite(value: float) -> float | None:
     return round(value, 6) if np.isfinite(value) else None
 
@@ -84,59 +120,62 @@ def _finite(value: float) -> float | None:
 class Measurement:
     """All visits of one unit in the order of rounds. `failure`: why there is no number, if there is none.
 
-    Statistics use the visits at which the device was steady. Where fewer than three were, they use the quarter at
-    which it was nearest to that, by its reference: what disturbs a device makes it slower, never faster.
+    A statistic of undisturbed calls uses the visits at which the device was steady. Where fewer than two were, it
+    uses the quarter at which it was nearest to that, by its reference: what disturbs a device makes it slower. A
+    statistic of calls as they happened uses all visits but those at which the device was throttled, if it can.
     """
 
     unit: str
     visits: tuple[Visit, ...] = field(repr=False)
     failure: str = ""
+    estimator: Estimator = field(default=QUIET, compare=False)
 
     @cached_property
     def used(self) -> tuple[Visit, ...]:
         """Visits that the statistics rest on."""
         timed = tuple(visit for visit in self.visits if visit.times_ms)
+        if not self.estimator.undisturbed:
+            return tuple(visit for visit in timed if "throttled" not in visit.flags) or timed
         steady = tuple(visit for visit in timed if visit.steady)
         if len(steady) >= min(_FEWEST_STEADY, len(timed)):
             return steady
-        quietest = sorted(visit.reference_ms for visit in timed)[: max(_FEWEST_STEADY, len(timed) // 4)]
+        quietest = sorted(visit.reference_ms for visit in timed)[: max(_FEWEST_QUIETEST, len(timed) // 4)]
         return tuple(visit for visit in timed if not visit.reference_ms > quietest[-1])
+
+    @cached_property
+    def rounds(self) -> tuple[Round, ...]:
+        """The calls of each visit used, as the statistic takes them."""
+        return tuple(calls_of(visit, self.estimator) for visit in self.used)
 
     @cached_property
     def round_medians_ms(self) -> tuple[float, ...]:
         """Median of each visit used."""
-        return tuple(visit.median_ms for visit in self.used)
+        return tuple(median(times_ms) for times_ms in self.rounds)
 
     @cached_property
     def latency_ms(self) -> float:
-        """Mean over the faster half of the rounds of their medians; NaN if nothing was measured.
+        """The statistic; NaN if nothing was measured."""
+        return self.estimator.value_ms(self.rounds)
 
-        Other work makes a device slower, never faster, and comes in bursts that the reference block, measured
-        between segments, may miss. So a round's error has one sign, and half of the rounds may be disturbed.
-        """
-        ordered = sorted(self.round_medians_ms)
-        return mean(ordered[: (len(ordered) + 1) // 2]) if ordered else NAN
-
-    @property
+    @cached_property
     def interval_ms(self) -> tuple[float, float]:
-        """Confidence interval (95 %) of the latency: that of the median over rounds, relative to it.
-
-        For normal errors of both signs the mean of the lower half has 0.93 times the standard error of the median.
-        """
-        low, high = median_interval(self.round_medians_ms)
-        carried = self.latency_ms / median(self.round_medians_ms)
-        return low * carried, high * carried
+        """Confidence interval (95 %) of the latency."""
+        return self.estimator.interval_ms(self.rounds)
 
     @property
     def relative_ci(self) -> float:
-        """Half the interval's width, relative to the median."""
-        return relative_interval(self.round_medians_ms)
+        """Half the interval's width, relative to the latency."""
+        return relative_ci(self.estimator, self.rounds)
+
+    def percentile_ms(self, percent: float) -> float:
+        """A percentile of all calls of all visits, as they happened; NaN if there are none."""
+        return percentile_ms([visit.as_happened_ms for visit in self.visits], percent / 100)
 
     def entry(self, role: Role, blocks: tuple[str, ...], wanted_ci: float) -> Entry:
         """The table's row: flagged `noisy` where the interval is wider than wanted, `failed` without a number."""
         if not self.used or self.failure:
             return Entry(role, self.unit, flags=("failed",), reason=self.failure or "not measured", blocks=blocks)
-        samples = np.concatenate([visit.times_ms for visit in self.used])
+        samples = np.concatenate(self.rounds)
         low, high = self.interval_ms
         return Entry(
             role,
@@ -146,7 +185,10 @@ class Measurement:
             ci_high_ms=high,
             std_ms=float(samples.std(ddof=1)) if samples.size > 1 else NAN,
             min_ms=float(samples.min()),
-            p95_ms=float(np.percentile(samples, 95)),
+            p50_ms=self.percentile_ms(50),
+            p90_ms=self.percentile_ms(90),
+            p95_ms=self.percentile_ms(95),
+            p99_ms=self.percentile_ms(99),
             runs=sum(visit.runs for visit in self.used),
             rounds=len(self.used),
             samples_ms=self.round_medians_ms,
@@ -165,6 +207,11 @@ class Measurement:
 
     def _share(self, flag: str) -> float:
         return sum(flag in visit.flags for visit in self.used) / len(self.used)
+
+
+def calls_of(visit: Visit, estimator: Estimator) -> Round:
+    """The calls of a visit that a statistic is of."""
+    return visit.times_ms if estimator.undisturbed else visit.as_happened_ms
 
 
 def _mean(values: list[float | None]) -> float:

@@ -9,24 +9,29 @@ from statistics import median
 
 import numpy as np
 
-from devices.backend import Backend, Program, Slice
+from devices.backend import Backend, Program, Samples, Slice
 from devices.errors import MeasurementError
 from profiler.errors import ReferenceFailedError
 
 _START_READINGS = 5
 _FIRST_PAUSE_S = 0.5
-# Disturbances only make it slower, so the level is taken from the faster quarter of the readings.
-_LEVEL_QUANTILE = 0.25
+# Readings near one another are a level of the device; so large a share of them, or so many, is not a chance.
+_LEVEL_SHARE = 0.1
+_LEVEL_READINGS = 8
 
 
 class ReferenceMonitor:
-    """Reads the reference, knows its level, and waits when it is off.
+    """Reads the reference, remembers its level, and waits while the device says that it is throttled.
 
     The device is steady while readings lie at most `limit` (relative) above the level and it does not say itself
-    that it is throttled. `max_wait_s` bounds all waits together. They are made of pauses of up to
-    `longest_pause_s`, each followed by `warm_up_s` of work, since a device that was idle is slow at first.
-    `usual_ms` is a level known from before: the device is not as usual if it is slower than that, however
-    steadily. `waiting` is called before each pause.
+    that it is throttled. Only readings at which it was steady enter the level, so that a slowdown, however long it
+    lasts, does not become usual. Slower than usual, a device goes on being measured, and what was measured is judged
+    later: waiting helps against heat alone.
+
+    `max_wait_s` bounds all waits together. They are made of pauses of up to `longest_pause_s`, each followed by
+    `warm_up_s` of work, since a device that was idle is slow at first. `usual_ms` is a level known from before: the
+    device is not as usual if it is slower than that, however steadily. `known_ms` are readings of an earlier session
+    in order. `waiting` is called before each pause, `heard` with what the reference gave at each reading.
     """
 
     def __init__(
@@ -45,20 +50,26 @@ class ReferenceMonitor:
         known_ms: Sequence[float] = (),
         usual_ms: float = math.inf,
         waiting: Callable[[], None] = lambda: None,
+        heard: Callable[[Samples], None] = lambda _: None,
     ) -> None:
         self._backend, self._program, self._how, self._limit = backend, program, how, limit
         self._max_wait_s, self._clock, self._sleep, self._deadline_s = max_wait_s, clock, sleep, deadline_s
-        self.readings_ms = [value for value in known_ms if math.isfinite(value)]
+        self._longest_pause_s, self._after_pause = longest_pause_s, replace(how, warmup_s=warm_up_s)
+        self._usual_ms, self._waiting, self._heard = usual_ms, waiting, heard
+        self._throttled = False
+        self._accepted_ms: list[float] = []
+        self._level_ms = usual_ms
+        self.readings_ms: list[float] = []
         self.waited_s = 0.0
         self.last_ms = math.nan
-        self._longest_pause_s, self._after_pause = longest_pause_s, replace(how, warmup_s=warm_up_s)
-        self._usual_ms, self._waiting = usual_ms, waiting
-        self._throttled = False
+        for value in known_ms:
+            if math.isfinite(value):
+                self._take(value)
 
     @property
     def level_ms(self) -> float:
-        """What the reference takes when the device is as usual."""
-        return min(float(np.quantile(self.readings_ms, _LEVEL_QUANTILE)), self._usual_ms)
+        """What the reference takes when the device is as usual; infinite before the first reading."""
+        return self._level_ms
 
     @property
     def drift(self) -> float:
@@ -91,14 +102,23 @@ class ReferenceMonitor:
         except MeasurementError as error:
             raise ReferenceFailedError(f"the reference block cannot be measured: {error}") from error
         self.last_ms = median(samples.times_ms)
-        self.readings_ms.append(self.last_ms)
         self._throttled = self._backend.state().throttled
+        self._take(self.last_ms)
+        self._heard(samples)
         return self.last_ms
 
-    def wait_until_steady(self) -> bool:
-        """Wait while the device is off, reading in between; False when the time for waiting is used up."""
+    def _take(self, reading_ms: float) -> None:
+        """Keep a reading; while the level is being learnt, and later if the device was steady, it is learnt from."""
+        self.readings_ms.append(reading_ms)
+        learning = len(self._accepted_ms) < _START_READINGS
+        if learning or (self.is_usual(reading_ms) and not self._throttled):
+            self._accepted_ms.append(reading_ms)
+            self._level_ms = min(level_of(self._accepted_ms, self._limit), self._usual_ms)
+
+    def cool_down(self) -> bool:
+        """Wait while the device says that it is throttled; False when the time for waiting is used up."""
         pause_s = min(_FIRST_PAUSE_S, self._longest_pause_s)
-        while not self.steady:
+        while self._throttled:
             left_s = min(self._max_wait_s - self.waited_s, self._deadline_s - self._clock())
             if left_s <= 0:
                 return False
@@ -114,3 +134,17 @@ class ReferenceMonitor:
         """Half the range between the 5th and 95th percentile of all readings, relative to the level."""
         low, high = np.quantile(self.readings_ms, (0.05, 0.95))
         return float((high - low) / 2 / self.level_ms)
+
+
+def level_of(readings_ms: Sequence[float], limit: float) -> float:
+    """The lowest level that a device shows: the median of the fastest readings that lie within `limit` of each other.
+
+    A tenth of the readings, from two up to eight, make a level; a single one that is faster is an accident.
+    """
+    ordered = sorted(readings_ms)
+    enough = min(len(ordered), max(2, math.ceil(_LEVEL_SHARE * len(ordered))), _LEVEL_READINGS)
+    for first, low in enumerate(ordered):
+        near = [value for value in ordered[first:] if value <= low * (1 + limit)]
+        if len(near) >= enough:
+            return median(near)
+    return ordered[0]

@@ -30,9 +30,9 @@ _FIELDS: Mapping[str, tuple[str, str | None]] = {
 _WHOLE = ("min_rounds", "max_rounds")
 
 
-def sampling_for(spec: DeviceSpec, seed: int = 0) -> Sampling:
+def sampling_for(spec: DeviceSpec, seed: int = 0, statistic: str = "quiet") -> Sampling:
     """The settings for a device. Raises `UnknownDeviceError` for a key or value that makes no sense."""
-    sampling = Sampling(seed=seed)
+    sampling = Sampling(seed=seed, statistic=statistic)
     for key, value in spec.sampling.items():
         if key not in _FIELDS:
             known = ", ".join(_FIELDS)

@@ -1,8 +1,10 @@
 """A measuring session: interleaved rounds in random order, watched by a reference, resumable at any moment.
 
 Each round visits every unit that still needs it, blocks and networks alike, in an order of its own. A
-segment is what is measured between two readings of the reference, about a second; if the reference has
-drifted, the segment is measured again. A segment's visits enter the journal together.
+segment is what is measured between two readings of the reference. Nothing waits for a quiet device and nothing is
+thrown away: visits are kept with the readings around them, those at which the device was slower than usual are
+flagged, and a unit is visited again while the visits that count do not say enough. Only a device that says itself
+that it is throttled is left to cool down. A segment's visits enter the journal together.
 """
 
 from __future__ import annotations
@@ -12,22 +14,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from devices.backend import Artefact, Backend, DeviceState, Slice
+from devices.backend import Artefact, Backend, DeviceState, Samples, Slice
 from devices.errors import MeasurementError
+from profiler.measure.estimator import ESTIMATORS, relative_ci
 from profiler.measure.journal import Journal
-from profiler.measure.measurement import Measurement, Visit
+from profiler.measure.measurement import Measurement, Visit, calls_of
 from profiler.measure.plan import Unit
 from profiler.measure.program_pool import ProgramPool
 from profiler.measure.reference import ReferenceMonitor
-from profiler.measure.stopping import MedianRule, StopSettings
+from profiler.measure.stopping import PrecisionRule, StopSettings
+from profiler.measure.time_share import TimeShare
 
 _LONGEST_SEGMENT = 48  # visits, for devices on which a visit takes no time to speak of
-_REPEATS = 4
 _FAILURES = 2
+_GAP_S = 60.0  # between two sessions that continue one another
+REFERENCE = "reference"  # the unit of readings of the reference in a journal
 
 _BLOCK = Slice(min_time_s=0.04, min_runs=3, warmup_runs=2)
 _NETWORK = Slice(min_time_s=0.1, min_runs=3, warmup_runs=1)
@@ -37,9 +43,10 @@ _STOP = StopSettings()
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a session measures. `drift_limit` is relative; `max_wait_s` bounds the waits for a steady device.
+    """How a session measures. `statistic` is what a latency is, by its name in `profiler.estimator.ESTIMATORS`.
 
-    After each pause of such a wait, `longest_pause_s` at most, the device works for `warm_up_s` before it is read.
+    `drift_limit` is relative; `max_wait_s` bounds the waits for a device to cool down. After each pause of such a
+    wait, `longest_pause_s` at most, the device works for `warm_up_s` before it is read.
     """
 
     block: Slice = _BLOCK
@@ -52,6 +59,7 @@ class Sampling:
     longest_pause_s: float = 8.0
     stop: StopSettings = _STOP
     seed: int = 0
+    statistic: str = "quiet"
 
 
 class Watcher(Protocol):
@@ -66,11 +74,15 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class SessionResult:
-    """Measurements by unit name, and how good the session was. `complete`: no unit was cut short by the time."""
+    """Measurements by unit name, and how good the session was. `complete`: no unit was cut short by the time.
+
+    `left_out` are networks that were given up so that the time sufficed for the others.
+    """
 
     measurements: Mapping[str, Measurement]
     complete: bool
     quality: Mapping[str, Any] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
 
 
 class Session:
@@ -98,11 +110,16 @@ class Session:
     ) -> None:
         self._backend, self._units, self._sampling, self._journal = backend, tuple(units), sampling, journal
         self._watcher, self._clock, self._deadline_s = watcher, clock, deadline_s
+        self._estimator = ESTIMATORS[sampling.statistic]
         self._pool = ProgramPool(backend, artefact_of, memory_limit_bytes)
         known = journal.visits if journal else ()
         self._visits: dict[str, list[Visit]] = {unit.name: [] for unit in self._units}
         for visit in known:
-            self._visits[visit.unit].append(visit)
+            if visit.unit in self._visits and visit.round >= 0:
+                self._visits[visit.unit].append(visit)
+        readings = [visit for visit in known if visit.round < 0]
+        self._origin_s = clock() - _end_s(known)
+        self._readings: list[Visit] = []
         self._monitor = ReferenceMonitor(
             backend,
             lambda: self._pool.get(reference),
@@ -114,29 +131,34 @@ class Session:
             clock=clock,
             sleep=sleep,
             deadline_s=deadline_s,
-            known_ms=[visit.reference_ms for visit in known],
+            known_ms=[visit.median_ms for visit in readings] or [visit.reference_ms for visit in known],
             usual_ms=usual_ms,
             waiting=self._tell_waiting,
+            heard=self._note_reading,
         )
         self._reference = reference
         self._before = self._after = DeviceState()
-        self._repeated = 0
-        self._resumed = len(known)
+        self._off_segments = self._segments = 0
+        self._resumed = sum(map(len, self._visits.values()))
+        self._share = TimeShare(self._units, started_s=clock(), deadline_s=deadline_s)
 
     # -- what is left to do ---------------------------------------------------------------------------
 
     def finished(self, unit: Unit) -> bool:
         """Whether no further visit to `unit` is needed."""
         visits = self._visits[unit.name]
-        if sum(bool(visit.failure) for visit in visits) >= _FAILURES:
+        if unit.name in self._share.left_out or sum(bool(visit.failure) for visit in visits) >= _FAILURES:
             return True
         timed = [visit for visit in visits if not visit.failure]
-        if len(timed) >= self._sampling.stop.max_rounds:
+        stop = self._sampling.stop
+        if len(timed) >= stop.max_rounds:
             return True
-        rule = MedianRule(self._sampling.stop)
+        if len(timed) < stop.min_rounds and math.isinf(stop.max_time_s):
+            return False
+        rule = PrecisionRule(stop, partial(relative_ci, self._estimator))
         for visit in map(self._judged, timed):
-            if visit.steady:
-                rule.add(visit.median_ms, visit.time_s)
+            if visit.steady or not self._estimator.undisturbed:
+                rule.add(calls_of(visit, self._estimator), visit.time_s)
         return rule.is_finished()
 
     def _judged(self, visit: Visit) -> Visit:
@@ -193,19 +215,15 @@ class Session:
         self._monitor.start()
 
     def _measure_round(self, number: int) -> None:
-        queue = self._round(number)
-        repeats = 0
+        queue = self._share.in_order(self._round(number), number)
         while queue and not self._time_is_up():
-            steady = self._monitor.wait_until_steady()
-            before_ms = self._monitor.last_ms
+            self._monitor.cool_down()
+            before_ms, throttled = self._monitor.last_ms, self._monitor.throttled
             segment, visits = self._measure_segment(queue, number)
             after_ms = self._monitor.read()
-            if steady and not self._monitor.steady and repeats < _REPEATS:
-                queue.extendleft(reversed(segment))
-                self._repeated, repeats = self._repeated + 1, repeats + 1
-                continue
-            self._accept(visits, (before_ms + after_ms) / 2, steady=steady and self._monitor.steady)
-            repeats = 0
+            throttled = throttled or self._monitor.throttled
+            self._accept(visits, max(before_ms, after_ms), throttled=throttled)
+            self._share.spent(self._clock(), queue, number)
             self._tell(segment, number)
 
     def _measure_segment(self, queue: deque[Unit], number: int) -> tuple[list[Unit], list[Visit]]:
@@ -220,17 +238,27 @@ class Session:
 
     def _visit(self, unit: Unit, number: int) -> Visit:
         how = self._sampling.block if unit.role == "block" else self._sampling.network
+        at_s = self._now_s()
         try:
             samples = self._pool.get(unit.name).measure(how)
         except MeasurementError as error:
             self._pool.drop(unit.name)
-            return Visit(unit.name, number, failure=" ".join(str(error).split()))
-        times, warmup = (tuple(round(t, 6) for t in values) for values in (samples.times_ms, samples.warmup_ms))
-        return Visit(unit.name, number, times, warmup, samples.runs, samples.flags)
+            return Visit(unit.name, number, failure=" ".join(str(error).split()), at_s=at_s)
+        return Visit.of(unit.name, number, samples, at_s)
 
-    def _accept(self, visits: Sequence[Visit], reference_ms: float, *, steady: bool) -> None:
+    def _now_s(self) -> float:
+        """Seconds that this session, or the earlier ones that it goes on with, have lasted."""
+        return round(self._clock() - self._origin_s, 4)
+
+    def _note_reading(self, samples: Samples) -> None:
+        self._readings.append(Visit.of(REFERENCE, -1, samples, self._now_s()))
+
+    def _accept(self, visits: Sequence[Visit], reference_ms: float, *, throttled: bool) -> None:
         state = self._backend.state()
-        unsteady = () if steady else ("throttled" if state.throttled else "drifted",)
+        usual = self._monitor.is_usual(reference_ms)
+        self._segments += 1
+        self._off_segments += throttled or not usual
+        unsteady = ("throttled",) if throttled else () if usual else ("drifted",)
         complete = [
             replace(
                 visit,
@@ -244,7 +272,8 @@ class Session:
             for visit in visits
         ]
         if self._journal is not None:
-            self._journal.append(complete)
+            self._journal.append([*self._readings, *complete])
+        self._readings.clear()
         for visit in complete:
             self._visits[visit.unit].append(visit)
 
@@ -261,7 +290,7 @@ class Session:
 
     def _tell_waiting(self) -> None:
         if self._watcher is not None:
-            self._watcher.advance(0.0, f"waiting for a steady device, reference {self._monitor.drift:+.1%}")
+            self._watcher.advance(0.0, f"waiting for the device to cool down, reference {self._monitor.drift:+.1%}")
 
     # -- result ---------------------------------------------------------------------------------------
 
@@ -273,7 +302,8 @@ class Session:
             "rounds": max((visit.round + 1 for visit in visits), default=0),
             "visits": len(visits),
             "resumed_visits": self._resumed,
-            "repeated_segments": self._repeated,
+            "segments": self._segments,
+            "off_segments": self._off_segments,
             "waited_s": round(self._monitor.waited_s, 3),
             "reference_block": self._reference,
             "reference_ms": self._monitor.level_ms if self._monitor.readings_ms else None,
@@ -284,16 +314,23 @@ class Session:
             "before": _plain(self._before),
             "after": _plain(self._after),
         }
-        return SessionResult(measurements, all(map(self.finished, self._units)), quality)
+        complete = all(map(self.finished, self._units))
+        return SessionResult(measurements, complete, quality, frozenset(self._share.left_out))
 
     def _measurement(self, unit: Unit) -> Measurement:
         visits = tuple(map(self._judged, self._visits[unit.name]))
         failures = [visit.failure for visit in visits if visit.failure]
         if len(failures) >= _FAILURES:
-            return Measurement(unit.name, visits, failures[-1])
+            return Measurement(unit.name, visits, failures[-1], self._estimator)
         if not any(visit.times_ms for visit in visits):
-            return Measurement(unit.name, visits, failures[-1] if failures else "the time was up before its turn")
-        return Measurement(unit.name, visits)
+            why = failures[-1] if failures else "the time was up before its turn"
+            return Measurement(unit.name, visits, why, self._estimator)
+        return Measurement(unit.name, visits, estimator=self._estimator)
+
+
+def _end_s(visits: Sequence[Visit]) -> float:
+    """When the last of the visits began, with a gap, since how long they lasted is not known."""
+    return max((visit.at_s for visit in visits if math.isfinite(visit.at_s)), default=-_GAP_S) + _GAP_S
 
 
 def _plain(state: DeviceState) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""When a median is known well enough: the stop rule as an object that sees values and no clock.
+"""When a latency is known well enough: the stop rule as an object that sees values and no clock.
 
 The shape follows nvbench: initialise, add a measurement, ask whether it is finished.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Protocol
 
 NAN = float("nan")
@@ -43,28 +42,29 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     return low, high
 
 
-def relative_interval(values: Sequence[float]) -> float:
-    """Half the width of the median's confidence interval, relative to the median; NaN if it is not known."""
-    low, high = median_interval(values)
-    return (high - low) / 2 / median(values) if len(values) > 1 else NAN
-
-
 class StopRule(Protocol):
-    """Sees the medians of rounds and the time that they took; says when it is enough."""
+    """Sees rounds and the time that they took; says when it is enough."""
 
     def initialise(self) -> None:
         """Forget everything."""
 
-    def add(self, value_ms: float, time_s: float) -> None:
-        """One more round: its median, and the time spent on it."""
+    def add(self, times_ms: Sequence[float], time_s: float) -> None:
+        """One more round: the times of its calls, and the time spent on it."""
 
     def is_finished(self) -> bool:
         """Whether no further round is needed."""
 
 
+class Known(Protocol):
+    """How well rounds say what is asked: what an estimator offers to a rule."""
+
+    def __call__(self, rounds: Sequence[Sequence[float]]) -> float:
+        """Half the confidence interval's width, relative to the value; NaN where it is not known."""
+
+
 @dataclass(frozen=True)
 class StopSettings:
-    """Finished when the median's relative interval is at most `relative_ci`, between a minimum and a maximum.
+    """Finished when the latency's relative interval is at most `relative_ci`, between a minimum and a maximum.
 
     Both minima must be reached, either maximum ends it.
     """
@@ -76,31 +76,31 @@ class StopSettings:
     max_time_s: float = math.inf
 
 
-class MedianRule:
-    """A stop rule on the relative confidence interval of the median of rounds."""
+class PrecisionRule:
+    """A stop rule on the relative confidence interval of a statistic over rounds."""
 
-    def __init__(self, settings: StopSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: StopSettings, known: Known) -> None:
+        self._settings, self._known = settings, known
         self.initialise()
 
     def initialise(self) -> None:
         """Forget everything."""
-        self._values_ms: list[float] = []
+        self._rounds: list[Sequence[float]] = []
         self._time_s = 0.0
 
-    def add(self, value_ms: float, time_s: float) -> None:
-        """One more round: its median, and the time spent on it."""
-        self._values_ms.append(value_ms)
+    def add(self, times_ms: Sequence[float], time_s: float) -> None:
+        """One more round: the times of its calls, and the time spent on it."""
+        self._rounds.append(times_ms)
         self._time_s += time_s
 
     @property
     def relative_ci(self) -> float:
-        """Half the interval's width relative to the median, NaN below two rounds."""
-        return relative_interval(self._values_ms)
+        """Half the interval's width relative to the value, NaN below two rounds."""
+        return self._known(self._rounds)
 
     def is_finished(self) -> bool:
         """Whether no further round is needed."""
-        rounds, settings = len(self._values_ms), self._settings
+        rounds, settings = len(self._rounds), self._settings
         if rounds >= settings.max_rounds or self._time_s >= settings.max_time_s:
             return True
         if rounds < settings.min_rounds or self._time_s < settings.min_time_s:

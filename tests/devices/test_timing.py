@@ -62,6 +62,32 @@ def test_samples_in_which_another_task_had_the_core_are_left_out():
     samples = Machine(calm, calm, disturbed, calm).measure(Slice(min_time_s=0.02, min_runs=5, warmup_runs=0))
     assert set(samples.times_ms) == {1.0}
     assert samples.flags == ()
+    assert samples.wall_ms[:4] == (1.0, 5.0, 1.0, 1.0)  # one calm call came before, to learn how long one takes
+    assert samples.disturbed == tuple(range(1, len(samples.wall_ms), 4))
+    assert len(samples.times_ms) + len(samples.disturbed) == len(samples.wall_ms)
+
+
+def test_without_a_disturbance_nothing_is_kept_twice():
+    samples = Machine((1_000_000, 1_000_000)).measure(Slice(min_time_s=0.02, min_runs=5))
+    assert (samples.wall_ms, samples.disturbed) == ((), ())
+
+
+def test_a_call_during_which_the_thread_lost_its_core_is_left_out_however_short_that_was():
+    machine, switched = Machine((1_000_000, 1_000_000)), [0]
+
+    def call():
+        machine.call()
+        switched[0] += machine.calls % 5 == 0
+
+    samples = time_calls(
+        call,
+        Slice(min_time_s=0.02, min_runs=5, warmup_runs=0),
+        own_thread_only=True,
+        wall_ns=lambda: machine.wall_ns,
+        cpu_ns=lambda: machine.core_ns,
+        switches=lambda: switched[0],
+    )
+    assert len(samples.disturbed) == len(samples.wall_ms) // 5 > 0
 
 
 def test_a_visit_without_an_undisturbed_sample_ends_and_gives_the_time_on_the_core():

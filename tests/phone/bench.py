@@ -9,7 +9,7 @@ from devices.android.opening import open_android
 from pnag.space.spaces import load_space
 from profiler.measure.journal import Journal
 from profiler.measure.plan import block_units
-from profiler.measure.session import Sampling, Session, SessionResult
+from profiler.measure.session import REFERENCE, Sampling, Session, SessionResult
 from profiler.measure.stopping import StopSettings
 from tests.phone.models import PhoneModels, latency_us
 from tests.phone.phone import FakePhone
@@ -43,7 +43,13 @@ class Bench:
         artefacts = {unit.name: models.make(unit.name, unit.specs) for unit in self.units}
         quick = Slice(min_time_s=0.01)
         sampling = Sampling(
-            quick, quick, quick, warm_up_s=0.0, segment_s=0.05, max_wait_s=60.0, stop=StopSettings(1.0, rounds, rounds)
+            quick,
+            quick,
+            quick,
+            warm_up_s=0.0,
+            segment_s=0.05,
+            max_wait_s=60.0,
+            stop=StopSettings(1.0, rounds, 2 * rounds),
         )
         try:
             with Journal(self.folder / "journal", "phone") as journal:
@@ -64,7 +70,8 @@ class Bench:
     def visits_on_disk(self) -> int:
         """How many finished visits the journal holds."""
         path = self.folder / "journal"
-        return path.read_text().count('"unit"') if path.exists() else 0
+        text = path.read_text() if path.exists() else ""
+        return text.count('"unit"') - text.count(f'"unit": "{REFERENCE}"')
 
     def worst_error(self, result: SessionResult) -> float:
         """Largest relative difference to the time that the phone takes; infinite if a block is missing."""

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from profiler.measure.estimator import ESTIMATORS
 from profiler.measure.measurement import Measurement, Visit
 
 
@@ -16,8 +17,9 @@ def test_the_latency_is_the_mean_of_the_faster_half_of_the_rounds_medians():
     measurement = Measurement("a", (visit(0, 1.0, 2.0, 9.0), visit(1, 3.0), visit(2, 4.0, 4.0)))
     assert measurement.round_medians_ms == (2.0, 3.0, 4.0)
     assert measurement.latency_ms == 2.5
-    assert measurement.interval_ms == pytest.approx((2.0 * 2.5 / 3, 4.0 * 2.5 / 3))
-    assert measurement.relative_ci == pytest.approx(1 / 3)
+    # winsorised 2, 3, 3; standard error √(1/3) · √(2 / 2) = 0.577; t(0.975, 1) = 12.7: cut to the rounds' range
+    assert measurement.interval_ms == (2.0, 4.0)
+    assert measurement.relative_ci == pytest.approx(1.0 / 2.5)
 
 
 def test_statistics_come_from_the_raw_samples():
@@ -50,7 +52,23 @@ def test_of_visits_that_are_all_unsteady_the_quarter_counts_at_which_the_referen
 
 def test_bursts_in_half_of_the_rounds_do_not_matter():
     quiet, disturbed = (visit(i, 1.0 + 0.001 * i) for i in range(5)), (visit(5 + i, 1.5 + 0.1 * i) for i in range(4))
-    assert Measurement("a", (*quiet, *disturbed)).latency_ms == pytest.approx(1.002)
+    # nine rounds: the fastest is left aside, the second to the fifth count
+    assert Measurement("a", (*quiet, *disturbed)).latency_ms == pytest.approx(1.0025)
+
+
+def test_of_disturbed_calls_the_quiet_statistic_knows_nothing_and_the_others_all():
+    seen = [visit(i, 1.0, 1.0, wall_ms=(1.0, 3.0, 3.0, 1.0, 3.0), disturbed=(1, 2, 4)) for i in range(3)]
+    assert Measurement("a", tuple(seen)).latency_ms == 1.0
+    assert Measurement("a", tuple(seen), estimator=ESTIMATORS["median"]).latency_ms == 3.0
+    assert Measurement("a", tuple(seen), estimator=ESTIMATORS["p90"]).latency_ms == 3.0
+    entry = Measurement("a", tuple(seen)).entry("block", (), 0.01)
+    assert (entry.p50_ms, entry.p99_ms, entry.min_ms) == (3.0, 3.0, 1.0)
+
+
+def test_calls_as_they_happened_count_at_moments_when_the_device_was_slower_but_not_throttled():
+    seen = (visit(0, 1.0), visit(1, 2.0, flags=("drifted",)), visit(2, 9.0, flags=("throttled",)))
+    assert Measurement("a", seen, estimator=ESTIMATORS["median"]).latency_ms == 1.5
+    assert Measurement("a", seen[2:], estimator=ESTIMATORS["median"]).latency_ms == 9.0
 
 
 def test_flags_say_noisy_and_what_most_visits_suffered():

@@ -6,9 +6,11 @@ from devices.backend import Slice
 from devices.errors import ConnectionLostError
 from profiler.errors import ReferenceFailedError
 from profiler.measure.journal import Journal
-from profiler.measure.session import Sampling
+from profiler.measure.plan import Unit
+from profiler.measure.session import REFERENCE, Sampling
 from profiler.measure.stopping import StopSettings
-from tests.profiler.measure.sessions import BLOCKS, QUICK, UNITS, Setup
+from profiler.measure.time_share import ENOUGH
+from tests.profiler.measure.sessions import BLOCKS, QUICK, SPECS, UNITS, Setup
 
 
 def rounds_of(result):
@@ -64,14 +66,29 @@ def test_the_reference_is_read_about_every_second():
     assert result.quality["visits"] == visits
 
 
-def test_a_burst_of_drift_is_noticed_and_its_segments_are_measured_again():
+def test_a_burst_of_drift_is_noticed_and_what_it_disturbed_is_kept_flagged_and_made_up_for():
     setup = Setup(drift_at=30, drift_calls=6, drift_factor=1.3)
     result = setup.run()
-    assert result.quality["repeated_segments"] >= 1
-    assert result.quality["drifted_share"] == 0.0
+    assert setup.clock.slept_s == []
+    assert result.quality["off_segments"] >= 1
+    assert 0 < result.quality["drifted_share"] < 0.5
     for name, measurement in result.measurements.items():
         assert measurement.latency_ms == pytest.approx(setup.true_ms(name), rel=0.005)
         assert max(measurement.round_medians_ms) < 1.1 * setup.true_ms(name)
+        assert len(measurement.used) >= QUICK.stop.min_rounds
+        assert len(measurement.used) + sum(not visit.steady for visit in measurement.visits) == len(measurement.visits)
+
+
+def test_a_slowdown_that_lasts_is_neither_waited_for_nor_taken_for_usual():
+    setup = Setup(drift_at=36, drift_calls=10_000, drift_factor=1.2)
+    result = setup.run()
+    assert setup.clock.slept_s == []
+    assert result.complete
+    slow = [visit for m in result.measurements.values() for visit in m.visits if not visit.steady]
+    assert slow
+    assert max(visit.round for visit in slow) == QUICK.stop.max_rounds - 1
+    for name, measurement in result.measurements.items():
+        assert measurement.latency_ms == pytest.approx(setup.true_ms(name), rel=0.005)
 
 
 def test_a_device_that_was_slow_from_the_start_is_found_out_later():
@@ -92,7 +109,8 @@ def test_throttling_is_waited_out():
     assert setup.clock.slept_s
     assert setup.clock.slept_s == sorted(setup.clock.slept_s)
     assert result.quality["waited_s"] == pytest.approx(sum(setup.clock.slept_s), rel=0.1)
-    assert result.quality["throttled_share"] == 0.0
+    assert 0 < result.quality["throttled_share"] < 0.5  # kept, as everything is, and not used
+    assert not any("throttled" in visit.flags for m in result.measurements.values() for visit in m.used)
     assert all("throttled" not in m.entry("block", (), 0.01).flags for m in result.measurements.values())
 
 
@@ -149,13 +167,14 @@ def test_a_lost_device_loses_nothing_and_the_next_session_goes_on(tmp_path):
         setup.run(journal=journal)
     with Journal(path, "a") as journal:
         before = journal.visits
-        assert before
+        measured = [visit for visit in before if visit.round >= 0]
+        assert measured
         result = setup.run(journal=journal)
-    assert result.quality["resumed_visits"] == len(before)
+    assert result.quality["resumed_visits"] == len(measured)
     assert set(map(tuple, rounds_of(result).values())) == {(0, 1, 2, 3)}
     with Journal(path, "a") as journal:
         assert journal.visits[: len(before)] == before
-        pairs = [(visit.unit, visit.round) for visit in journal.visits]
+        pairs = [(visit.unit, visit.round) for visit in journal.visits if visit.round >= 0]
         assert len(pairs) == len(set(pairs)) == 4 * len(UNITS)
 
 
@@ -166,6 +185,37 @@ def test_a_complete_journal_needs_no_further_call(tmp_path):
     with Journal(tmp_path / "x.journal", "a") as journal:
         assert again.run(journal=journal).measurements == first.measurements
     assert again.backend.calls == 0
+
+
+def test_with_little_time_networks_are_given_up_and_blocks_are_not():
+    calibration = [Unit("calibration", f"c{i}", SPECS[: 2 + i % 4]) for i in range(40)]
+    holdout = [Unit("holdout", f"h{i}", SPECS[: 2 + i % 4]) for i in range(20)]
+    setup = Setup(units=(*BLOCKS, *calibration, *holdout))
+    slow = replace(QUICK, block=Slice(min_time_s=0.5), network=Slice(min_time_s=1.0))
+    result = setup.run(slow, deadline_s=70.0)
+    measured = {name for name, m in result.measurements.items() if m.used}
+    assert {unit.name for unit in BLOCKS} <= measured
+    assert result.left_out
+    assert len(measured & {unit.name for unit in calibration}) == ENOUGH["calibration"]
+    assert len(measured & {unit.name for unit in holdout}) >= ENOUGH["holdout"]
+    assert not measured & result.left_out
+    rounds = {name: len(result.measurements[name].visits) for name in measured}
+    assert min(rounds.values()) >= 1
+    assert max(rounds.values()) - min(rounds.values()) <= 1
+    assert setup.clock.now_s < 73.0
+
+
+def test_readings_of_the_reference_are_in_the_journal_and_known_again(tmp_path):
+    path = tmp_path / "x.journal"
+    with Journal(path, "a") as journal:
+        first = Setup().run(journal=journal)
+    with Journal(path, "a") as journal:
+        readings = [visit for visit in journal.visits if visit.round < 0]
+        assert len(readings) > 5
+        assert {visit.unit for visit in readings} == {REFERENCE}
+        assert [visit.at_s for visit in readings] == sorted(visit.at_s for visit in readings)
+        again = Setup().run(journal=journal)
+    assert again.quality["reference_ms"] == pytest.approx(first.quality["reference_ms"])
 
 
 def test_progress_counts_every_visit():

@@ -1,18 +1,28 @@
 import math
+from functools import partial
 from statistics import median
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.measure.stopping import MedianRule, StopSettings, median_interval, relative_interval
+from profiler.measure.estimator import ESTIMATORS, relative_ci
+from profiler.measure.stopping import PrecisionRule, StopSettings, median_interval
 
 values = st.lists(st.floats(0.001, 1000.0), min_size=2, max_size=30)
 
 
+def relative_interval(medians):
+    return relative_ci(ESTIMATORS["median"], [[value] for value in medians])
+
+
+def median_rule(settings):
+    return PrecisionRule(settings, partial(relative_ci, ESTIMATORS["median"]))
+
+
 def feed(rule, rounds, time_s=0.1):
     for value in rounds:
-        rule.add(value, time_s)
+        rule.add([value], time_s)
     return rule
 
 
@@ -51,33 +61,42 @@ def test_one_wild_round_does_not_spoil_many_quiet_ones():
 
 
 def test_it_is_not_finished_before_the_least_rounds_however_quiet():
-    rule = MedianRule(StopSettings(min_rounds=6, max_rounds=15))
+    rule = median_rule(StopSettings(min_rounds=6, max_rounds=15))
     assert not feed(rule, [1.0] * 5).is_finished()
     assert feed(rule, [1.0]).is_finished()
 
 
 def test_it_goes_on_until_the_median_is_known():
-    rule = MedianRule(StopSettings(relative_ci=0.01, min_rounds=6, max_rounds=100))
+    rule = median_rule(StopSettings(relative_ci=0.01, min_rounds=6, max_rounds=100))
     assert not feed(rule, [1.0, 1.1, 0.9, 1.2, 1.0, 0.8]).is_finished()
     assert feed(rule, [1.0] * 20).is_finished()
     assert rule.relative_ci <= 0.01
 
 
 def test_the_most_rounds_end_it_however_noisy():
-    rule = MedianRule(StopSettings(min_rounds=2, max_rounds=4))
+    rule = median_rule(StopSettings(min_rounds=2, max_rounds=4))
     assert feed(rule, [1.0, 2.0, 3.0, 4.0]).is_finished()
     assert rule.relative_ci > 0.5
 
 
 def test_the_least_and_the_most_time_are_kept():
     settings = StopSettings(min_rounds=2, min_time_s=1.0, max_time_s=2.0)
-    assert not feed(MedianRule(settings), [1.0] * 9, 0.1).is_finished()
-    assert feed(MedianRule(settings), [1.0] * 10, 0.1001).is_finished()
-    assert feed(MedianRule(settings), [1.0, 9.0], 1.0).is_finished()
+    assert not feed(median_rule(settings), [1.0] * 9, 0.1).is_finished()
+    assert feed(median_rule(settings), [1.0] * 10, 0.1001).is_finished()
+    assert feed(median_rule(settings), [1.0, 9.0], 1.0).is_finished()
 
 
 def test_initialise_forgets_everything():
-    rule = feed(MedianRule(StopSettings()), [1.0] * 20)
+    rule = feed(median_rule(StopSettings()), [1.0] * 20)
     rule.initialise()
     assert not rule.is_finished()
     assert math.isnan(rule.relative_ci)
+
+
+def test_the_rule_judges_the_statistic_that_it_is_given():
+    """Half of the rounds are disturbed: the quiet value is known well, the median is not."""
+    settings = StopSettings(relative_ci=0.02, min_rounds=8, max_rounds=100)
+    rounds = [1.0, 1.001, 1.002, 1.003, 1.004, 1.5, 1.6, 1.7]
+    quiet = PrecisionRule(settings, partial(relative_ci, ESTIMATORS["quiet"]))
+    assert feed(quiet, rounds).is_finished()
+    assert not feed(median_rule(settings), rounds).is_finished()
