@@ -50,10 +50,10 @@ class Entry:
     blocks: tuple[str, ...] = ()
     temperature_c: float = NAN
     clock_mhz: float = NAN
-    round_states: tuple[str, ...] = field(default=(), repr=False)
     p50_ms: float = NAN
     p90_ms: float = NAN
     p99_ms: float = NAN
+    round_states: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         # Whole numbers where times are meant, and numpy's, would change the table's hash once it is read back.

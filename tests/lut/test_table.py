@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import lut
 from lut import Entry, LatencyTable, LutError
 from lut.errors import MissingBlockError, OutputError, TableFormatError
 from pnag.space.spaces import load_space
@@ -75,8 +77,10 @@ def test_saving_what_was_loaded_keeps_the_hash(table, saved, tmp_path):
 
 def test_the_hash_is_over_canonical_json_and_nothing_of_the_file():
     metadata = replace(made_up_metadata(load_space()), space={}, device={}, runtime={}, sampling={})
+    first = LatencyTable(PAIR, metadata, schema=1)
+    assert first.content_sha256 == "703d8a9777fd78851755d9e1e41ffd752a5cad44b853806ea8581de8b08e94cd"
     table = LatencyTable(PAIR, metadata)
-    assert table.content_sha256 == "703d8a9777fd78851755d9e1e41ffd752a5cad44b853806ea8581de8b08e94cd"
+    assert table.content_sha256 == "f439313ca9305638f6774015e2fa25894f4bebdd43702624a3f7ae9717e1ed97"
 
 
 def test_the_hash_follows_from_what_the_file_holds(saved, table):
@@ -307,3 +311,20 @@ def test_networks_with_a_failed_block_do_not_calibrate(table):
     assert broken.metadata.calibration.networks == 0
     assert broken.metadata.fidelity is None
     assert all(math.isnan(row.cost_ms) for row in broken.networks("holdout"))
+
+
+@pytest.mark.parametrize("name", ["cpu_epyc", "cpu_epyc_tflite"])
+def test_a_table_of_an_older_schema_is_read_and_written_as_it_was(name, tmp_path):
+    path = Path(lut.__file__).parent / "tables" / f"{name}.parquet"
+    table = LatencyTable.load(path)
+    table.save(tmp_path / "again.parquet")
+    assert LatencyTable.load(tmp_path / "again.parquet").content_sha256 == table.content_sha256
+
+
+def test_a_table_of_the_first_schema_has_no_percentiles(tmp_path):
+    table = LatencyTable(PAIR, made_up_metadata(load_space()), schema=1)
+    table.save(tmp_path / "first.parquet")
+    back = LatencyTable.load(tmp_path / "first.parquet")
+    assert (back.schema, back.content_sha256) == (1, table.content_sha256)
+    assert "p90_ms" not in back.to_frame()
+    assert "p90_ms" in LatencyTable(PAIR, made_up_metadata(load_space())).to_frame()
