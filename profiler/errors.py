@@ -30,3 +30,7 @@ class CacheError(ProfilerError):
 
 class ReferenceFailedError(ProfilerError):
     """The reference block cannot be measured, so nothing can be judged."""
+
+
+class TemplateError(ProfilerError):
+    """A converted file is not what a template can be made of; the converter has to do each file itself."""

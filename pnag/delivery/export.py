@@ -24,7 +24,7 @@ from pnag.delivery.metadata import (
 )
 from pnag.errors import ModelFileError
 from profiler.build.export_onnx import write_onnx
-from profiler.build.export_tflite import convert
+from profiler.build.export_tflite import tflite_bytes
 from profiler.build.parity import Precision, check_parity
 from profiler.build.quiet import cause_of, quiet
 from profiler.errors import ExportError
@@ -125,7 +125,7 @@ def export_network(
 
 
 def _tflite(job: _Job) -> bytes:
-    model = convert(job.network, job.input_shape, job.precision, calibration=job.calibration, debug=job.debug)
+    model = tflite_bytes(job.network, job.input_shape, job.precision, calibration=job.calibration, debug=job.debug)
     return describe_tflite(model, job.text, job.labels)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from pnag.errors import ModelFileError
 from pnag.space.architecture import Architecture
 from pnag.space.search_space import SearchSpace
-from profiler.build.tflite_file import IDENTIFIER, pack, unpack
+from profiler.build.tflite.file import IDENTIFIER, pack, unpack
 
 ENTRY = "pnag"
 PT2_ENTRY = "pnag.json"

@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
-import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
+from devices.host.allowance import usable_cores, usable_memory_bytes
 from lut.blocks import BlockSpec
 from profiler.build.export_tflite import TfliteFactory
 from profiler.errors import ExportError
 
 Wanted = Mapping[str, Sequence[BlockSpec]]
 
+_WORKER_BYTES = 1_500_000_000  # a converting process was seen to hold 1.3 GB
+_DIED = "a converting process died, perhaps for lack of memory; use fewer workers"
+
 
 def convert_blocks(
-    wanted: Wanted, factory: TfliteFactory, workers: int | None = None, *, on_done: Callable[[str], None] | None = None
+    wanted: Wanted,
+    factory: TfliteFactory,
+    workers: int | None = None,
+    *,
+    on_done: Callable[[str], None] | None = None,
+    max_s: float = math.inf,
 ) -> dict[str, str]:
     """Put the file of every block and network (specs by name) into the factory's cache, if it is not there.
 
-    Returns the reasons of those that could not be converted, by name; `factory.make` then finds all others
-    at once. `on_done` is told each name as it is dealt with. `workers` processes (all cores without it) take
-    some seconds to start, then about 2 s a block and 13 s a network of 20 layers each. A file appears only
-    when it was run and agrees with torch: after an interruption the next call goes on from there. Raises
-    `CacheError` where the cache cannot be written.
+    Returns the reasons of those that could not be made, by name; `factory.make` then finds all others at once.
+    `on_done` is told each name as it is dealt with. The converter first does the templates that are missing, then
+    files are made in the order of `wanted`. `workers` processes (without it as many as cores and memory allow) take
+    some seconds to start. After `max_s` all work stops: what is done is in the cache, the rest neither there nor among
+    the reasons. A file appears only when it was run and agrees with torch. Raises `CacheError` where the cache cannot
+    be written.
     """
+    end_s = time.monotonic() + max_s
     missing = {name: tuple(specs) for name, specs in wanted.items() if not factory.is_cached(specs)}
     if on_done:
         for name in wanted.keys() - missing.keys():
             on_done(name)
     failures: dict[str, str] = {}
-    for name, failure in _convert_missing(missing, factory, workers or os.cpu_count() or 1):
+    workers = workers or workers_allowed()
+    for name, failure in _convert_missing(missing, factory, workers, end_s):
         if failure is not None:
             failures[name] = failure
         if on_done:
@@ -42,7 +55,14 @@ def convert_blocks(
     return failures
 
 
-def _convert_missing(missing: Wanted, factory: TfliteFactory, workers: int) -> Iterator[tuple[str, str | None]]:
+def workers_allowed() -> int:
+    """How many converting processes this process may have: one for each core that it may use, if memory allows."""
+    return max(1, min(usable_cores(), usable_memory_bytes() // _WORKER_BYTES))
+
+
+def _convert_missing(
+    missing: Wanted, factory: TfliteFactory, workers: int, end_s: float
+) -> Iterator[tuple[str, str | None]]:
     """Names as they are done, with the reason where there is no file."""
     if not missing:
         return
@@ -51,27 +71,41 @@ def _convert_missing(missing: Wanted, factory: TfliteFactory, workers: int) -> I
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(min(workers, len(missing)), spawn, _start_worker)
     try:
-        # Networks first: the longest work last would leave all processes but one idle at the end.
-        by_length = sorted(missing, key=lambda name: -len(missing[name]))
-        names: dict[Future[None], str] = {
-            pool.submit(_convert_one, factory, name, missing[name]): name for name in by_length
-        }
-        for future in as_completed(names):
+        patterns = factory.missing_templates(spec for specs in missing.values() for spec in specs)
+        for learnt in _as_completed([pool.submit(factory.learn_template, pattern) for pattern in patterns], end_s):
+            if isinstance(error := learnt.exception(), BrokenProcessPool):
+                yield from ((name, _DIED) for name in missing)
+                return
+            if error is not None:
+                raise error
+        names = {pool.submit(_convert_one, factory, name, specs): name for name, specs in missing.items()}
+        for future in _as_completed(list(names), end_s):
             failure = future.exception()
             if isinstance(failure, BrokenProcessPool):
-                yield names[future], "a converting process died, perhaps for lack of memory; use fewer workers"
+                yield names[future], _DIED
             elif isinstance(failure, ExportError):
                 yield names[future], str(failure)
             elif failure is not None:
                 raise failure
             else:
                 yield names[future], None
+    except TimeoutError:
+        _end(set(multiprocessing.active_children()) - others)
     except BaseException:  # an interrupt, too: nobody wants to wait for what is being converted
-        for worker in set(multiprocessing.active_children()) - others:
-            worker.terminate()
+        _end(set(multiprocessing.active_children()) - others)
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _as_completed(futures: Sequence[Future[None]], end_s: float) -> Iterator[Future[None]]:
+    """Futures as they are done; `TimeoutError` at `end_s`, a reading of the monotonic clock."""
+    yield from as_completed(futures, None if math.isinf(end_s) else max(0.0, end_s - time.monotonic()))
+
+
+def _end(workers: set[multiprocessing.process.BaseProcess]) -> None:
+    for worker in workers:
+        worker.terminate()
 
 
 def _start_worker() -> None:

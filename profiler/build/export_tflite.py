@@ -1,38 +1,35 @@
-"""A torch module as a `.tflite` file, channels last at both ends, in float32 or 8 bits."""
+"""A torch module as a `.tflite` file, channels last at both ends, in float32 or 8 bits.
+
+Networks and blocks are filled into templates, operator by operator what the converter writes, in a fraction of its
+time. Other modules, and blocks that no template is known for, are converted.
+"""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from devices.backend import Artefact
-from devices.folding import fold_batch_norm
 from lut.blocks import BlockSpec
 from lut.files import replacing
 from profiler.build.artefacts import ArtefactCache, input_shape
-from profiler.build.modules import build_block, build_network, randomise
+from profiler.build.modules import Network, build_network, randomise
 from profiler.build.parity import Precision, check_parity
-from profiler.build.quiet import cause_of, quiet
-from profiler.build.tflite_file import pack, unpack
-from profiler.errors import ExportError
+from profiler.build.tflite.converter import convert, converter_versions, quantise
+from profiler.build.tflite.library import TemplateLibrary
+from profiler.errors import CacheError, ExportError
 
-_SIGNATURE, _INPUT = "serving_default", "args_0"  # what litert-torch calls the model's entry and its input
-_CALIBRATION_IMAGES = 16
 _FILE_PRECISIONS: Mapping[str, Precision] = {
     "float32": "float32",
     "float16": "float32",
     "dynamic-int8": "dynamic-int8",
     "int8": "int8",
 }
-_VERSION = 2  # raise it when the same blocks are written as another file
-_CONVERTERS = ("litert-torch", "litert-converter", "ai-edge-quantizer", "torch")
+_VERSION = 3  # raise it when the same blocks are written as another file
 
 
 def export_tflite(
@@ -42,6 +39,7 @@ def export_tflite(
     precision: Precision = "float32",
     *,
     calibration: Tensor | None = None,
+    templates: TemplateLibrary | None = None,
     debug: bool = False,
 ) -> float:
     """Write `module` (eval mode) for inputs of `input_shape` (B, C, H, W); return its parity with torch.
@@ -52,92 +50,72 @@ def export_tflite(
     module or the file's outputs differ by more than `profiler.build.parity.PARITY_LIMITS`; `OutputError`.
     """
     with replacing(path) as temporary:
-        temporary.write_bytes(convert(module, input_shape, precision, calibration=calibration, debug=debug))
+        content = tflite_bytes(
+            module, input_shape, precision, calibration=calibration, templates=templates, debug=debug
+        )
+        temporary.write_bytes(content)
         return check_parity(module, temporary, input_shape, precision, debug=debug)
 
 
-def convert(
+def tflite_bytes(
     module: nn.Module,
     input_shape: Sequence[int],
     precision: Precision = "float32",
     *,
     calibration: Tensor | None = None,
+    templates: TemplateLibrary | None = None,
     debug: bool = False,
 ) -> bytes:
-    """The file's bytes, not yet compared with torch; arguments and errors as for `export_tflite`."""
-    example = torch.zeros(tuple(input_shape))
-    with quiet(debug=debug) as said, tempfile.TemporaryDirectory() as folder:
-        try:
-            float_path = Path(folder) / "float32.tflite"
-            _convert_float(module, example, float_path)
-            if precision == "float32":
-                return float_path.read_bytes()
-            if calibration is None:
-                generator = torch.Generator().manual_seed(0)
-                calibration = torch.randn(_CALIBRATION_IMAGES, *example.shape[1:], generator=generator)
-            return _quantise(float_path, precision, calibration, example.shape[0])
-        except Exception as error:  # the converter's stages have errors of their own, without a common base
-            raise ExportError(f"litert-torch cannot convert the module: {cause_of(error, said())}") from error
+    """The file's bytes, not yet compared with torch; arguments and errors as for `export_tflite`.
 
-
-def _convert_float(module: nn.Module, example: Tensor, path: Path) -> None:
-    import litert_torch
-
-    with torch.no_grad():
-        image_like = module(example).ndim == 4
-    folded = fold_batch_norm(module)  # the converter would do it too, in half as long again
-    wrapped = litert_torch.to_channel_last_io(folded, args=[0], outputs=[0] if image_like else [])
-    model = litert_torch.convert(wrapped.eval(), (example.permute(0, 2, 3, 1).contiguous(),))
-    model.export(str(path))
-
-
-def _quantise(float_path: Path, precision: Precision, calibration: Tensor, batch: int) -> bytes:
-    from ai_edge_quantizer import qtyping, quantizer, recipe, recipe_manager
-
-    operation, whole_tensor = qtyping.TFLOperationName, qtyping.QuantGranularity.TENSORWISE
-    chosen = recipe.static_wi8_ai8()
-    if precision == "dynamic-int8":
-        dynamic = recipe_manager.RecipeManager()
-        dynamic.add_dynamic_config(".*", operation.ALL_SUPPORTED, num_bits=8)
-        # Runtimes up to 2.14 at least take the first channel's scale for all of a fully connected layer's.
-        dynamic.add_dynamic_config(".*", operation.FULLY_CONNECTED, num_bits=8, granularity=whole_tensor)
-        chosen = dynamic.get_quantization_recipe()
-    work = quantizer.Quantizer(str(float_path), chosen)
-    ranges: Any = None
-    if precision == "int8":
-        images = calibration.permute(0, 2, 3, 1).numpy().astype(np.float32)  # (n, H, W, C)
-        batches = np.resize(images, (-(-len(images) // batch), batch, *images.shape[1:]))  # the last one filled up
-        ranges = work.calibrate({_SIGNATURE: [{_INPUT: one} for one in batches]})
-    return pack(unpack(bytes(work.quantize(ranges).quantized_model)))
+    `templates` are those of the default cache unless given.
+    """
+    if isinstance(module, Network):
+        library = templates or TemplateLibrary(ArtefactCache(), input_shape[0])
+        with suppress(CacheError):  # without a cache there are no templates, and the converter does it
+            content = library.compose(module, input_shape)
+            if content is not None:
+                return quantise(content, input_shape, precision, calibration=calibration, debug=debug)
+    return convert(module, input_shape, precision, calibration=calibration, debug=debug)
 
 
 class TfliteFactory:
-    """`.tflite` files with random weights, from the cache or freshly converted and compared with torch."""
+    """`.tflite` files with random weights, from the cache or freshly made, run and compared with torch."""
 
     def __init__(self, cache: ArtefactCache, batch: int, precision: Precision = "float32") -> None:
         self.cache, self.batch, self.precision = cache, batch, precision
+        self._templates = TemplateLibrary(cache, batch)
 
     def make(self, name: str, specs: Sequence[BlockSpec]) -> Artefact:
         """The file of a block (one spec) or a network. Raises `ExportError`, `CacheError`."""
         shape = input_shape(specs, self.batch)
 
         def write(path: Path) -> None:
-            module = build_block(specs[0]) if len(specs) == 1 else build_network(specs)
-            export_tflite(randomise(module), shape, path, self.precision)
+            network = build_network(specs)
+            randomise(network)
+            export_tflite(network, shape, path, self.precision, templates=self._templates)
 
         path = self.cache.path(self._identity(specs), ".tflite", write)
         batch, channels, height, width = shape
         return Artefact(name, "tflite", (batch, height, width, channels), path)
 
     def is_cached(self, specs: Sequence[BlockSpec]) -> bool:
-        """Whether `make` finds the file instead of converting for seconds."""
+        """Whether `make` finds the file."""
         return self.cache.find(self._identity(specs), ".tflite") is not None
+
+    def missing_templates(self, specs: Iterable[BlockSpec]) -> list[BlockSpec]:
+        """Patterns that the converter has to do, seconds each, before `make` can make files of these blocks quickly."""
+        return self._templates.missing(specs)
+
+    def learn_template(self, pattern: BlockSpec) -> None:
+        """Have the converter do one of them. Raises `CacheError`."""
+        self._templates.find(pattern)
 
     def _identity(self, specs: Sequence[BlockSpec]) -> Mapping[str, Any]:
         return {
             "format": "tflite",
             "version": _VERSION,
-            "converters": {name: version(name) for name in _CONVERTERS},
+            "converters": converter_versions(),
             "precision": self.precision,
             "batch": self.batch,
             "blocks": [spec.key for spec in specs],

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from torch import Tensor, nn
 
 from devices.backend import Artefact
 from devices.host.litert_runtime import open_interpreter
-from lut.blocks import BlockSpec, HeadSpec, MBConvSpec
+from lut.blocks import BlockSpec, HeadSpec, MBConvSpec, parse_block
+from profiler.build import convert_blocks as blocks_module
 from profiler.build import export_tflite
 from profiler.build.artefacts import ArtefactCache, open_factory
 from profiler.build.convert_blocks import convert_blocks
@@ -96,7 +99,7 @@ def test_blocks_agree_with_torch(block: Artefact, head: Artefact) -> None:
 def test_what_is_cached_is_not_converted_again(
     factory: TfliteFactory, block: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_tflite, "convert", None)
+    monkeypatch.setattr(export_tflite, "tflite_bytes", None)
     assert factory.is_cached([BLOCK])
     assert factory.make("again", [BLOCK]).path == block.path
     assert convert_blocks({"again": [BLOCK]}, factory) == {}
@@ -139,7 +142,7 @@ def test_ranges_come_from_the_calibration_images(factory: TfliteFactory, tmp_pat
     head = randomise(build_block(HEAD))
     images = 10 * torch.randn(3, 8, 7, 7, generator=torch.Generator().manual_seed(1))
     path = tmp_path / "head.tflite"
-    path.write_bytes(export_tflite.convert(head, (2, 8, 7, 7), "int8", calibration=images))
+    path.write_bytes(export_tflite.tflite_bytes(head, (2, 8, 7, 7), "int8", calibration=images))
     expected = head(images[:2]).detach().numpy()
     found = run_file(path, images[:2].numpy())
     assert abs(found - expected).max() < 0.1 * abs(expected).max()
@@ -167,12 +170,18 @@ def test_an_unknown_precision_lists_the_known_ones(tmp_path: Path) -> None:
 
 
 class StandIn(TfliteFactory):
-    """Converts nothing: writes an empty file, refuses heads, dies of a batch of 13."""
+    """Converts nothing: writes an empty file, refuses heads, dies of a batch of 13, never ends with one of 14."""
+
+    def missing_templates(self, specs: Iterable[BlockSpec]) -> list[BlockSpec]:
+        """Templates are not what is tried here."""
+        return []
 
     def make(self, name: str, specs: Sequence[BlockSpec]) -> Artefact:
         """An artefact as the factory would make it."""
         if self.batch == 13:
             os._exit(1)
+        if self.batch == 14:
+            time.sleep(600)
         if isinstance(specs[0], HeadSpec):
             raise ExportError("no heads today")
         return Artefact(name, "tflite", (1,), self.cache.path(self._identity(specs), ".tflite", Path.touch))
@@ -193,6 +202,54 @@ def test_a_process_that_dies_is_told_for_each_name(tmp_path: Path) -> None:
     failures = convert_blocks({"block": [BLOCK]}, StandIn(ArtefactCache(tmp_path), 13), 1)
     assert list(failures) == ["block"]
     assert "use fewer workers" in failures["block"]
+
+
+def test_when_the_time_is_up_all_work_stops_and_what_is_there_stays(tmp_path: Path) -> None:
+    factory = StandIn(ArtefactCache(tmp_path), 14)
+    StandIn.make(StandIn(factory.cache, 1), "unused", [BLOCK])
+    others, started_s, done = set(multiprocessing.active_children()), time.monotonic(), list[str]()
+    assert convert_blocks({"a": [BLOCK], "b": [HEAD]}, factory, 2, on_done=done.append, max_s=0.5) == {}
+    assert time.monotonic() - started_s < 60
+    assert done == []
+    assert not factory.is_cached([BLOCK])
+    assert set(multiprocessing.active_children()) <= others
+    assert list(tmp_path.rglob("*.tflite"))
+
+
+class Learning(StandIn):
+    """Its templates are files; a block is made only where they are there."""
+
+    def missing_templates(self, specs: Iterable[BlockSpec]) -> list[BlockSpec]:
+        """Those of the blocks themselves."""
+        return [spec for spec in specs if not self._template(spec).exists()]
+
+    def learn_template(self, pattern: BlockSpec) -> None:
+        """A file."""
+        self._template(pattern).touch()
+
+    def make(self, name: str, specs: Sequence[BlockSpec]) -> Artefact:
+        """Fails without them."""
+        if self.missing_templates(specs):
+            raise ExportError("too early")
+        return super().make(name, specs)
+
+    def _template(self, spec: BlockSpec) -> Path:
+        return self.cache._directory.parent / f"template {spec.key}"
+
+
+def test_templates_come_before_all_files(tmp_path: Path) -> None:
+    factory = Learning(ArtefactCache(tmp_path), 1)
+    other = parse_block("conv-i3-o8-k3-s2-relu@8")
+    wanted = {"network": [other, BLOCK], "block": [BLOCK]}
+    assert convert_blocks(wanted, factory, 1) == {}
+    assert factory.missing_templates([BLOCK, other]) == []
+
+
+def test_there_are_no_more_processes_than_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks_module, "usable_cores", lambda: 8)
+    for gigabytes, expected in ((100, 8), (6, 4), (0, 1)):
+        monkeypatch.setattr(blocks_module, "usable_memory_bytes", lambda found=gigabytes: found * 10**9)
+        assert blocks_module.workers_allowed() == expected
 
 
 def test_a_factory_travels_to_another_process(factory: TfliteFactory, block: Artefact) -> None:
