@@ -15,7 +15,6 @@ for accuracies that differ more, relative to the noise too.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from benchmarks.generate_cpu import Figure
 from benchmarks.known_optimum import KnownOptimum
 from benchmarks.report import RESULTS, machine, report
+from lut.journal import LineJournal, read_lines
 from lut.table import LatencyTable
 from pnag.generator.generate import Generator
 from pnag.generator.learning import ROUNDS, rounds_of, train_generator, train_in_rounds
@@ -36,7 +36,6 @@ from pnag.space.budget import spaced_budgets
 from pnag.space.cost import CostModel
 from pnag.space.sampling import sample_archive
 from pnag.space.search_space import SearchSpace
-from pnag.supernet.training_files import read_curve
 from profiler.console import Progress
 
 Array = NDArray[np.float64]
@@ -83,14 +82,12 @@ def main() -> None:
     if options.many:
         wanted.append((LARGE, 0, options.many, SPREAD))
     journal = options.out / f"{table.content_sha256[:12]}.jsonl"
-    journal.parent.mkdir(parents=True, exist_ok=True)
     done = {(row.way, row.seed, row.evaluations, row.spread): row for row in read(journal)}
-    with Progress("training", len(wanted)) as progress, journal.open("a", encoding="utf-8") as file:
+    with Progress("training", len(wanted)) as progress, LineJournal(journal) as lines:
         for key in wanted:
             if key not in done:
                 done[key] = judge(costs, *key)
-                file.write(json.dumps(asdict(done[key])) + "\n")
-                file.flush()
+                lines.append([asdict(done[key])])
             progress.advance(1, f"{key[0]}, seed {key[1]}, spread {key[3]:g}")
     results = [done[key] for key in wanted]
     title = f"PNAG where the best network is known, {options.architectures:,} accuracies, {options.seeds} seeds"
@@ -200,9 +197,7 @@ def _seen(results: Sequence[Judged]) -> float:
 
 def read(journal: Path) -> list[Judged]:
     """Trainings that are done already."""
-    if not journal.is_file():
-        return []
-    return [Judged(**row) for row in read_curve(journal)]
+    return [Judged(**row) for row in read_lines(journal)]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ differences of the methods, and the best network under a budget can be searched 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lut.journal import LineJournal, read_lines
 from lut.table import LatencyTable
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.accuracy.predictor import AccuracyPredictor
@@ -192,20 +192,18 @@ def run_all(settings: dict[str, Setting], cells: Sequence[Cell], journal: Path, 
     """All outcomes in the order of `cells`; those in `journal` (JSON lines) are not run again."""
     done = {outcome.cell: outcome for outcome in _read(journal)}
     missing = [cell for cell in cells if cell not in done]
-    journal.parent.mkdir(parents=True, exist_ok=True)
     for setting in settings.values():
         _ = setting.truth  # learnt here, once: it goes to the processes with the setting
     with (
         Progress("training", len(cells)) as progress,
         ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) as pool,
-        journal.open("a", encoding="utf-8") as file,
+        LineJournal(journal) as lines,
     ):
         progress.advance(len(cells) - len(missing))
         for future in as_completed(pool.submit(run_cell, settings[cell.table], cell) for cell in missing):
             outcome = future.result()
             done[outcome.cell] = outcome
-            file.write(json.dumps(asdict(outcome)) + "\n")
-            file.flush()
+            lines.append([asdict(outcome)])
             progress.advance(1, f"{outcome.cell.method}, seed {outcome.cell.seed}")
     return [done[cell] for cell in cells]
 
@@ -220,12 +218,8 @@ def _one_thread() -> None:
 
 
 def _read(journal: Path) -> Iterator[Outcome]:
-    if not journal.is_file():
-        return
-    for line in journal.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            row: dict[str, Any] = json.loads(line)
-            yield Outcome(**{**row, "cell": Cell(**row["cell"])})
+    for row in read_lines(journal):
+        yield Outcome(**{**row, "cell": Cell(**row["cell"])})
 
 
 def nsga2(setting: Setting, evaluations: int, seed: int = 0) -> tuple[Array, Array]:

@@ -27,6 +27,7 @@ import torch
 
 from benchmarks.report import machine, versions
 from lut.files import replacing
+from lut.journal import read_lines
 from lut.table import LatencyTable
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.data.load import ImageData, TensorSplit, load_data
@@ -41,7 +42,6 @@ from pnag.supernet.collect import collect_archive
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.training import CURVE, make_fabric, train_supernet
 from pnag.supernet.training_config import TrainConfig, preset
-from pnag.supernet.training_files import read_curve
 from profiler.console import Progress, say
 
 ARCHIVE = "archive.parquet"
@@ -155,7 +155,7 @@ def plot(out: Path, archive: AccuracyArchive, space: SearchSpace) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    rows = [row for row in read_curve(out / CURVE) if "val_largest" in row]
+    rows = [row for row in read_lines(out / CURVE) if "val_largest" in row]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for name in ("largest", "smallest"):
         left.plot([row["epoch"] for row in rows], [100 * row[f"val_{name}"] for row in rows], label=f"{name} network")

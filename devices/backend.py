@@ -35,12 +35,15 @@ class Artefact:
 class DeviceInfo:
     """The hardware that was really found. `fields` are JSON values with units in their keys.
 
-    `fields` must hold what the specs' `match` tables refer to (for instance `cpu_model`, `gpu_name`, `soc`).
+    `fields` must hold what the specs' `match` tables refer to (for instance `cpu_model`, `gpu_name`, `soc`), and what
+    `lut.identity` tells devices of this kind apart by. `unit` tells this one from others like it, where that can be
+    known: it is for journals, and enters no table.
     """
 
     kind: str
     model: str
     fields: Mapping[str, Any]
+    unit: str = ""
 
 
 @dataclass(frozen=True)

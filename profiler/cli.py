@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import psutil
 import typer
 
-from devices import DeviceError, DeviceSpec, list_specs, load_spec, open_backend
+from devices import DeviceSpec, list_specs, load_spec, open_backend
 from devices.backend import Backend
+from devices.locks import holding
 from devices.registry import attached
 from lut.files import require_writable
 from lut.table import LatencyTable
@@ -40,6 +41,7 @@ from profiler.measure.sampling import sampling_for
 from profiler.measure.session import Sampling, Watcher
 from profiler.profile import Job, Prepared, measure, prepare
 from profiler.report import document, summary
+from profiler.saving import save_unless_worse
 
 app = new_app()
 
@@ -114,7 +116,9 @@ def profile(
             _job(backend, spec, options, profiled, networks, sampling=sampling, allow=allow_mismatch)
             for backend in backends
         ]
-        prepared = _prepare(backends[0], jobs[0], spec, cache, deadline_s - started_s)
+        for target in chosen:
+            opened.enter_context(_alone(target))
+        prepared = _prepare(backends[0], jobs[0], spec, cache, deadline_s - time.monotonic())
         runs = list(zip(chosen, backends, jobs, strict=True))
         tables = _measure_all(runs, prepared, fresh=fresh, deadline_s=deadline_s)
     _answer(chosen, tables, time.monotonic() - started_s, json=json)
@@ -126,6 +130,11 @@ def _open(opened: ExitStack, spec: DeviceSpec, target: Target, options: Mapping[
     backend = open_backend(spec, **options, **_given(serial=target.serial, adb=target.adb))
     opened.callback(backend.close)
     return backend
+
+
+def _alone(target: Target) -> AbstractContextManager[None]:
+    """Keep other profilers from the target's table and journal."""
+    return holding(target.out.with_suffix(".lock"), str(target.out), "wait until it is done, or choose another --out")
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -186,7 +195,7 @@ def _measure_all(
             watcher=watcher,
             deadline_s=deadline_s,
         )
-        table.save(target.out)
+        save_unless_worse(table, target.out)
         if not table.metadata.notes:  # what a longer run could add to stays resumable
             journal.remove()
         return table
@@ -217,9 +226,6 @@ def _answer(
         say(f"{target.label}: {error}")
     for _, error in failures[:1]:
         raise error
-    for _, table in made:
-        if all(entry.failed for entry in table.blocks.values()):
-            raise DeviceError(f"no block could be measured; {next(iter(table.blocks.values())).reason}")
 
 
 def _list_devices(adb: Sequence[str], json: bool) -> None:

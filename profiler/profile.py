@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from devices.backend import Artefact, Backend
+from lut.blocks import BlockSpec
 from lut.entry import Entry
+from lut.identity import identity_of
 from lut.table import LatencyTable, TableMetadata
 from lut.version import tool_version
 from profiler.build.artefacts import Ahead, ArtefactFactory
 from profiler.errors import ExportError
-from profiler.measure.journal import Journal, fingerprint
+from profiler.measure.journal import Journal
 from profiler.measure.plan import Unit, reference_unit
 from profiler.measure.session import Sampling, Session, SessionResult, Watcher
 from profiler.measure.time_share import networks_by_need
@@ -40,30 +43,47 @@ class Job:
     sampling: Sampling
     device: Mapping[str, Any] = field(default_factory=dict)
 
-    def fingerprint(self, backend: Backend) -> str:
-        """Equal for jobs whose measurements may be mixed."""
+    def about(self, backend: Backend, files: Mapping[str, Any]) -> dict[str, Any]:
+        """Equal for jobs whose measurements may be mixed, as JSON values. `files` is what the artefacts depend on."""
         found = backend.device()
-        content = {
+        facts = {"model": found.model, **found.fields}
+        names = repr([(unit.role, unit.name) for unit in self.units])
+        return {
             "space": dict(self.space),
             "resolution": self.resolution,
             "classes": self.classes,
             "batch": self.batch,
-            "units": [(unit.role, unit.name) for unit in self.units],
-            "sampling": asdict(self.sampling),
-            "device": [found.kind, found.model, self.device.get("spec")],
+            "units": {
+                "blocks": sum(unit.role == "block" for unit in self.units),
+                "calibrate": sum(unit.role == "calibration" for unit in self.units),
+                "holdout": sum(unit.role == "holdout" for unit in self.units),
+                "names_sha256": hashlib.sha256(names.encode()).hexdigest(),
+            },
+            "sampling": _finite(asdict(self.sampling)),
+            "device": {
+                "kind": found.kind, **identity_of(found.kind, facts), "unit": found.unit,
+                "cores_used": found.fields.get("cores_used"),
+                "spec": self.device.get("spec"), "options": dict(self.device.get("options", {})),
+            },
             "runtime": dict(backend.runtime()),
-        }
-        return fingerprint(content)
+            "files": dict(files),
+            "release": tool_version(),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Artefacts by unit name, reasons of those that could not be made, units left out for want of time."""
+    """Artefacts by unit name, reasons of those that could not be made, networks left out for want of time.
+
+    `files` is what the artefacts depend on beside their blocks; `late` are the failures for want of time.
+    """
 
     artefacts: Mapping[str, Artefact]
     failures: Mapping[str, str]
     left_out: frozenset[str]
     seconds: float
+    files: Mapping[str, Any] = field(default_factory=dict)
+    late: frozenset[str] = frozenset()
 
 
 def prepare(
@@ -77,20 +97,26 @@ def prepare(
 ) -> Prepared:
     """Make every artefact, blocks first, then networks by need; these are left out once their share of `max_s` is up.
 
-    `ahead` puts many files into the factory's cache at once: all of them where there is time without limit,
-    else the blocks'.
+    When all of `max_s` is, blocks whose file is not there yet fail. `ahead` puts many files into the factory's cache
+    at once: all of them where there is time without limit, else the blocks'.
     """
     artefacts: dict[str, Artefact] = {}
     left_out: set[str] = set()
+    late: set[str] = set()
     started_s = clock()
     wanted = {unit.name: unit.specs for unit in units if unit.role == "block" or math.isinf(max_s)} if ahead else {}
     tell = watcher.advance if watcher is not None else None
     failures = ahead(wanted, lambda _: tell(1, "converting") if tell else None) if ahead else {}
-    for unit in (*(unit for unit in units if unit.role == "block"), *networks_by_need(units)):
-        if unit.role != "block" and clock() - started_s > _EXPORT_SHARE * max_s:
+    for unit in _in_order(units):
+        passed_s = clock() - started_s
+        if unit.role != "block" and passed_s > _EXPORT_SHARE * max_s:
             left_out.add(unit.name)
             continue
         if unit.name in failures:
+            continue
+        if passed_s >= max_s and not _is_there(factory, unit):
+            late.add(unit.name)
+            failures[unit.name] = "the time was up before it was exported"
             continue
         try:
             artefacts[unit.name] = factory.make(unit.name, unit.specs)
@@ -98,7 +124,23 @@ def prepare(
             failures[unit.name] = str(error)
         if watcher is not None and unit.name not in wanted:
             watcher.advance(1, unit.role)
-    return Prepared(artefacts, failures, frozenset(left_out), clock() - started_s)
+    left, failed = frozenset(left_out), frozenset(late)
+    return Prepared(artefacts, failures, left, clock() - started_s, factory.identity(), failed)
+
+
+def _in_order(units: Sequence[Unit]) -> list[Unit]:
+    """The reference first, so that it is the same one however short the time; other blocks; networks by need."""
+    if not units:
+        return []
+    reference = reference_unit([unit for unit in units if unit.role == "block"] or units)
+    ordered = (*(unit for unit in units if unit.role == "block"), *networks_by_need(units))
+    return sorted(ordered, key=lambda unit: unit != reference)
+
+
+def _is_there(factory: ArtefactFactory, unit: Unit) -> bool:
+    """Whether the artefact takes no time to make."""
+    is_cached: Callable[[Sequence[BlockSpec]], bool] | None = getattr(factory, "is_cached", None)
+    return is_cached is None or is_cached(unit.specs)
 
 
 def measure(
@@ -114,12 +156,16 @@ def measure(
 ) -> tuple[LatencyTable, Journal]:
     """Measure what was prepared, resuming from `journal`; the calibrated table, and the journal to remove.
 
-    The table is not yet written: remove the journal when it is.
+    The table is not yet written: remove the journal when it is. Raises `ExportError` where no artefact is there.
     """
     started_s = time.monotonic()
     units = tuple(unit for unit in job.units if unit.name in prepared.artefacts)
-    reference = reference_unit([unit for unit in units if unit.role == "block"] or units)
-    with Journal(journal, job.fingerprint(backend), fresh=fresh) as opened:
+    _require_something(job, prepared)
+    reference = _in_order(job.units)[0]
+    if reference not in units:
+        reference = _in_order(units)[0]
+    about = job.about(backend, prepared.files) | {"reference": reference.name}
+    with Journal(journal, about, fresh=fresh) as opened:
         session = Session(
             backend,
             units,
@@ -136,6 +182,16 @@ def measure(
     return _table(backend, job, prepared, result, seconds), opened
 
 
+def _require_something(job: Job, prepared: Prepared) -> None:
+    """Raise `ExportError` if no block is there, or no network where none but networks were asked for."""
+    blocks = [unit.name for unit in job.units if unit.role == "block"]
+    wanted = blocks or [unit.name for unit in job.units]
+    if not any(name in prepared.artefacts for name in wanted):
+        reasons = [prepared.failures[name] for name in wanted if name in prepared.failures]
+        what = "block" if blocks else "network"
+        raise ExportError(f"no {what} could be exported: {reasons[0] if reasons else 'there is none'}")
+
+
 def _table(
     backend: Backend, job: Job, prepared: Prepared, result: SessionResult, seconds: Mapping[str, float]
 ) -> LatencyTable:
@@ -144,6 +200,8 @@ def _table(
     notes = []
     if left_out := prepared.left_out | result.left_out:
         notes.append(f"{len(left_out)} networks were left out: the time was up")
+    if prepared.late:
+        notes.append(f"{len(prepared.late)} blocks were not exported: the time was up")
     if not result.complete:
         notes.append("the time was up before every latency was known well enough")
     about = TableMetadata(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lut.errors import OutputError
+from lut.journal import LineJournal, read_lines
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.data.split import ImageData
 from pnag.errors import ArchiveError
@@ -36,7 +35,7 @@ class Measured:
 
 
 class Journal:
-    """Finished evaluations as JSON lines, one file per process, each line on disk before the next begins.
+    """Finished evaluations, one file per process, each line on disk before the next begins.
 
     The first line of a file says which supernet and data it is about; files about others are refused.
     """
@@ -44,7 +43,7 @@ class Journal:
     def __init__(self, out: Path, identity: Mapping[str, Any], rank: int = 0) -> None:
         self._out, self._identity = out, json.loads(json.dumps(identity))
         self._path = out.with_name(f"{out.name}.journal-{rank}.jsonl")
-        self._file: IO[str] | None = None
+        self._lines: LineJournal | None = None
 
     def files(self) -> list[Path]:
         """The journals of all processes."""
@@ -54,54 +53,30 @@ class Journal:
         """What all processes have finished, by architecture. Raises `ArchiveError` for another supernet's journal."""
         done: dict[str, Measured] = {}
         for path in self.files():
-            rows = _whole_lines(path)
-            if next(rows, self._identity) != self._identity:
+            identity, *rows = read_lines(path) or (self._identity,)
+            if identity != self._identity:
                 raise ArchiveError(f"{path} is about another supernet, data or split; remove it or take another output")
             done.update({row["architecture"]: Measured(row["val"], row["test"]) for row in rows})
         return done
 
     def write(self, architecture: Architecture, measured: Measured) -> None:
         """Append a line and wait until it is on disk. Raises `OutputError` where that fails."""
-        try:
-            if self._file is None:
-                self._file = self._open()
-            row = {"architecture": str(architecture), "val": measured.val, "test": measured.test}
-            self._append(self._file, row)
-        except OSError as error:
-            raise OutputError(f"cannot write {self._path}: {error.strerror or error}; choose another place") from error
-
-    def _open(self) -> IO[str]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        # A line cut off by a kill is dropped, so that the next one does not continue it.
-        rows = [json.dumps(row) + "\n" for row in _whole_lines(self._path)] if self._path.exists() else []
-        self._path.write_text("".join(rows), encoding="utf-8")
-        file = self._path.open("a", encoding="utf-8")
-        if not rows:
-            self._append(file, self._identity)
-        return file
-
-    @staticmethod
-    def _append(file: IO[str], row: Mapping[str, Any]) -> None:
-        file.write(json.dumps(row) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+        if self._lines is None:
+            self._lines = LineJournal(self._path)
+            if not self._lines.rows:
+                self._lines.append([self._identity])
+        self._lines.append([{"architecture": str(architecture), "val": measured.val, "test": measured.test}])
 
     def close(self) -> None:
         """Close this process's file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
 
     def remove(self) -> None:
         """Remove the files of all processes: their content is in the archive."""
         for path in self.files():
             path.unlink(missing_ok=True)
-
-
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)
 
 
 def collect_archive(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
 from lut.files import replacing
+from lut.journal import LineJournal, read_lines
 from pnag.errors import CheckpointError
 from pnag.supernet.checkpoint import pickled
 
@@ -53,35 +54,22 @@ class Curve:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: IO[str] | None = None
+        self._lines: LineJournal | None = None
 
     def open(self, step: int) -> None:
         """Keep the rows up to `step`, where the training goes on, and append."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in read_curve(self._path) if row["step"] <= step] if self._path.exists() else []
+        kept = [row for row in read_lines(self._path) if row["step"] <= step]
         with replacing(self._path) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        self._file = self._path.open("a", encoding="utf-8")
+        self._lines = LineJournal(self._path)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row."""
-        if self._file is not None:
-            self._file.write(json.dumps(row) + "\n")
-            self._file.flush()
+        if self._lines is not None:
+            self._lines.append([row])
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-def read_curve(path: Path) -> list[dict[str, Any]]:
-    """Rows of a curve; a line that was being written when the process died is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None

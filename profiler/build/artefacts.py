@@ -38,7 +38,13 @@ Ahead = Callable[[Mapping[str, Sequence[BlockSpec]], Callable[[str], None]], dic
 
 
 class ArtefactFactory(Protocol):
-    """Makes artefacts of one format at one batch size."""
+    """Makes artefacts of one format at one batch size.
+
+    A factory with `is_cached(specs)` makes files that take a while, unless they are there already.
+    """
+
+    def identity(self) -> Mapping[str, Any]:
+        """What its artefacts depend on beside their blocks: format, versions, weights; JSON values."""
 
     def make(self, name: str, specs: Sequence[BlockSpec]) -> Artefact:
         """The block (one spec) or network of that name. Raises `ExportError` if it cannot be exported."""
@@ -73,6 +79,10 @@ class SpecsFactory:
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
+
+    def identity(self) -> Mapping[str, Any]:
+        """Nothing but the batch."""
+        return {"format": "specs", "batch": self._batch}
 
     def make(self, name: str, specs: Sequence[BlockSpec]) -> Artefact:
         """The specs themselves."""

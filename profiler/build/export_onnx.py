@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,11 +18,11 @@ from torch import nn
 from devices.backend import Artefact
 from lut.blocks import BlockSpec
 from profiler.build.artefacts import ArtefactCache, input_shape
-from profiler.build.modules import build_block, build_network, randomise
+from profiler.build.modules import build_block, build_network, randomise, scheme_sha256
 from profiler.errors import ExportError
 
 OPSET = 17
-_VERSION = 1
+_VERSION = 1  # raise it when the same blocks are written as another file
 
 
 def write_onnx(module: nn.Module, shape: tuple[int, ...], path: Path) -> None:
@@ -66,15 +68,26 @@ class OnnxFactory:
             module = build_block(specs[0]) if len(specs) == 1 else build_network(specs)
             write_onnx(randomise(module), shape, path)
 
-        identity = {
+        return Artefact(name, "onnx", shape, self._cache.path(self._identity(specs), ".onnx", write))
+
+    def identity(self) -> Mapping[str, Any]:
+        """What the files depend on beside their blocks: torch is the exporter too."""
+        return {
             "format": "onnx",
             "version": _VERSION,
             "torch": torch.__version__,
+            "onnx": version("onnx"),
             "opset": OPSET,
+            "scheme_sha256": scheme_sha256(),
             "batch": self._batch,
-            "blocks": [spec.key for spec in specs],
         }
-        return Artefact(name, "onnx", shape, self._cache.path(identity, ".onnx", write))
+
+    def is_cached(self, specs: Sequence[BlockSpec]) -> bool:
+        """Whether `make` finds the file instead of exporting it."""
+        return self._cache.find(self._identity(specs), ".onnx") is not None
+
+    def _identity(self, specs: Sequence[BlockSpec]) -> Mapping[str, Any]:
+        return {**self.identity(), "blocks": [spec.key for spec in specs]}
 
 
 def onnx_factory(cache: ArtefactCache, batch: int) -> OnnxFactory:

@@ -17,7 +17,7 @@ from devices.backend import Artefact
 from lut.blocks import BlockSpec
 from lut.files import replacing
 from profiler.build.artefacts import ArtefactCache, input_shape
-from profiler.build.modules import Network, build_network, randomise
+from profiler.build.modules import Network, build_network, randomise, scheme_sha256
 from profiler.build.parity import Precision, check_parity
 from profiler.build.tflite.converter import convert, converter_versions, quantise
 from profiler.build.tflite.library import TemplateLibrary
@@ -112,13 +112,17 @@ class TfliteFactory:
         self._templates.find(pattern)
 
     def _identity(self, specs: Sequence[BlockSpec]) -> Mapping[str, Any]:
+        return {**self.identity(), "blocks": [spec.key for spec in specs]}
+
+    def identity(self) -> Mapping[str, Any]:
+        """What the files depend on beside their blocks."""
         return {
             "format": "tflite",
             "version": _VERSION,
             "converters": converter_versions(),
+            "scheme_sha256": scheme_sha256(),
             "precision": self.precision,
             "batch": self.batch,
-            "blocks": [spec.key for spec in specs],
         }
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
 
 from devices.backend import Artefact
 from lut.blocks import BlockSpec
 from profiler.build.artefacts import ArtefactCache, input_shape
-from profiler.build.modules import build_block, build_network, randomise
+from profiler.build.modules import build_block, build_network, randomise, scheme_sha256
 
 
 class TorchFactory:
@@ -15,6 +18,12 @@ class TorchFactory:
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
+
+    def identity(self) -> Mapping[str, Any]:
+        """Layers, weights and torch, which builds them."""
+        return {
+            "format": "torch", "torch": torch.__version__, "scheme_sha256": scheme_sha256(), "batch": self._batch,
+        }  # fmt: skip
 
     def make(self, name: str, specs: Sequence[BlockSpec]) -> Artefact:
         """The module of a block (one spec) or a network."""

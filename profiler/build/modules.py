@@ -6,13 +6,15 @@ Module and parameter names follow once-for-all, so that its weights load under t
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
-from lut.blocks import Activation, BlockSpec, ConvSpec, HeadSpec, MBConvSpec
+from lut.blocks import Activation, BlockSpec, ConvSpec, HeadSpec, MBConvSpec, parse_block
 
 BN_EPSILON = 1e-5
 _NOT_RECTIFIED = ("point_linear.conv", "fc.expand", "classifier")  # layers without ReLU or h-swish behind them
@@ -147,3 +149,23 @@ def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
                 layer.weight.copy_(1 + 0.1 * torch.randn(shape, generator=generator))
                 layer.bias.copy_(0.1 * torch.randn(shape, generator=generator))
     return module.eval()
+
+
+# One block of each kind, small, with every part that a block may have.
+_SAMPLE = (
+    "conv-i3-o8-k3-s2-relu@8", "mbconv-i8-o8-k3-e1-s1-relu-se0@4", "mbconv-i8-o8-k5-e4-s1-hswish-se1@4",
+    "head-i8-m16-f16-o10-hswish@4",
+)  # fmt: skip
+
+
+@cache
+def scheme_sha256() -> str:
+    """A hash that changes when blocks are built of other layers, or given other random weights.
+
+    Files made of blocks depend on both; nobody has to remember to count a version up.
+    """
+    network = randomise(build_network(map(parse_block, _SAMPLE)))
+    content = hashlib.sha256(repr(network).encode())
+    for name, value in network.state_dict().items():
+        content.update(name.encode() + value.numpy().tobytes())
+    return content.hexdigest()

@@ -1,104 +1,99 @@
-"""A session's journal: one JSON line per finished measurement, on disk before the next one starts.
+"""A session's journal: one line per finished measurement, on disk before the next one starts.
 
-The first line is the header with the fingerprint of what is measured, and how. A process killed while it
-writes leaves a torn last line, which is dropped; damage anywhere else is an error.
+The first line says what is measured, and how: a session that differs in any of it does not go on with the journal.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
+from lut.compare import flatten
+from lut.errors import LutError
+from lut.formats.canonical import plain
+from lut.journal import LineJournal
 from profiler.errors import JournalError
 from profiler.measure.measurement import Visit
 
-_VERSION = 1
-
-
-def fingerprint(content: Mapping[str, Any]) -> str:
-    """SHA-256 of canonical JSON: equal for sessions that may continue one another."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+_VERSION = 2
+_LONGEST_VALUE = 60
+_MOST_NAMED = 3
 
 
 class Journal:
     """An append-only file of visits. A context manager; `visits` holds what was there when it was opened."""
 
-    def __init__(self, path: Path, fingerprint: str, *, fresh: bool = False) -> None:
+    def __init__(self, path: Path, about: Any, *, fresh: bool = False) -> None:
         """Open or begin the journal at `path`; with `fresh`, what is there is dropped.
 
-        Raises `JournalError` for another session's journal, a damaged one, or one that cannot be written.
+        `about`, a JSON value, is equal for sessions that may continue one another. Raises `JournalError` for another
+        session's journal, a damaged one, or one that cannot be written; each is left as it is. A journal
+        without a visit is nobody's.
         """
         self.path = path
         self.visits: tuple[Visit, ...] = ()
-        header = {"journal": _VERSION, "fingerprint": fingerprint}
+        header = {"journal": _VERSION, "about": plain(about)}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            whole = 0 if fresh or not path.exists() else self._read(path, header)
-            self._file: IO[bytes] = path.open("r+b" if whole else "wb")
-            self._file.truncate(whole)
-            self._file.seek(whole)
-            if not whole:
+            self._lines = LineJournal(path, fresh=fresh)
+            try:
                 self._begin(header)
-        except OSError as error:
-            raise JournalError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+            except BaseException:
+                self._lines.close()
+                raise
+        except LutError as error:
+            raise JournalError(str(error)) from error
 
     def _begin(self, header: Mapping[str, Any]) -> None:
-        """Write the header; where that fails, no journal is left."""
+        """Take in what is there, or write the header; where that fails, no journal is left."""
+        rows = self._lines.rows
+        if len(rows) > 1:
+            self._require_same(rows[0], header)
+            self.visits = self._read(rows[1:])
+            return
+        self._lines.close()
+        self._lines = LineJournal(self.path, fresh=True)
         try:
-            self._write([dict(header)])
-        except OSError:
-            self.remove()
+            self._lines.append([header])
+        except LutError:
+            self._lines.remove()
             raise
 
-    def _read(self, path: Path, header: Mapping[str, Any]) -> int:
-        """Take the visits in; returns the length in bytes of what is whole."""
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        lines = content[:whole].splitlines()
-        if not lines:
-            return 0  # killed before the header was whole
+    def _read(self, rows: Iterable[Any]) -> tuple[Visit, ...]:
         try:
-            rows = [json.loads(line) for line in lines]
-            theirs, visits = rows[0], tuple(Visit.from_json(row) for row in rows[1:])
-            known = theirs["fingerprint"], theirs["journal"]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise JournalError(f"{path} is damaged ({error}); start over with --fresh") from error
-        if known != (header["fingerprint"], header["journal"]):
+            return tuple(Visit.from_json(row) for row in rows)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise JournalError(f"{self.path} is damaged ({error}); start over with --fresh") from error
+
+    def _require_same(self, theirs: Any, ours: Mapping[str, Any]) -> None:
+        if theirs == ours:
+            return
+        version = theirs.get("journal") if isinstance(theirs, Mapping) else None
+        if version != _VERSION:
             raise JournalError(
-                f"{path} belongs to a session with other settings, device or blocks; "
-                "repeat that one's options to go on, or start over with --fresh"
+                f"{self.path} is of another release; finish it with the one that began it, or start over with --fresh"
             )
-        self.visits = visits
-        return whole
+        raise JournalError(
+            f"{self.path} belongs to a session with other settings, device or blocks ("
+            f"{_differences(theirs.get('about'), ours['about'])}); "
+            "repeat that one's options to go on, or start over with --fresh"
+        )
 
     def append(self, visits: Iterable[Visit]) -> None:
         """Add finished visits; they are on disk when this returns. Raises `JournalError` on a full disk."""
         try:
-            self._write([visit.to_json() for visit in visits])
-        except OSError as error:
-            raise JournalError(f"cannot write {self.path}: {error.strerror or error}; make room, run again") from error
-
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        self._file.write(b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+            self._lines.append([visit.to_json() for visit in visits])
+        except LutError as error:
+            raise JournalError(str(error)) from error
 
     def close(self) -> None:
         """Close the file. Closing twice is harmless."""
-        with suppress(OSError):
-            self._file.close()
+        self._lines.close()
 
     def remove(self) -> None:
         """The session is complete and its table is written: the journal has done its work."""
-        self.close()
-        self.path.unlink(missing_ok=True)
+        self._lines.remove()
 
     def __enter__(self) -> Self:
         return self
@@ -107,3 +102,16 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _differences(theirs: Any, ours: Any) -> str:
+    """What differs, by its name, with both values; the first few of it."""
+    before, now = (flatten(value) if isinstance(value, Mapping) else {"session": value} for value in (theirs, ours))
+    names = [name for name in dict.fromkeys((*now, *before)) if before.get(name) != now.get(name)]
+    parts = [f"{name} was {_short(before.get(name))}, now {_short(now.get(name))}" for name in names[:_MOST_NAMED]]
+    return "; ".join([*parts, *([f"and {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else [])])
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."

@@ -1,8 +1,9 @@
 """Models for a phone that only says how long things take: a block's time grows with its work."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from devices.backend import Artefact
 from lut.blocks import BlockSpec
@@ -22,6 +23,9 @@ class PhoneModels:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"format": "tflite"}
 
     def make(self, name: str, specs: Sequence[BlockSpec]) -> Artefact:
         time_us = latency_us(specs)

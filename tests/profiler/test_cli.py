@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -123,6 +124,45 @@ def test_when_time_is_up_the_table_is_whole_and_a_longer_run_goes_on(fake, profi
     status, out, _ = profile("--device", spec, *SMALL)
     assert "the time was up" not in out
     assert LatencyTable.load(tmp_path / "lut" / "fake.parquet").metadata.notes == ()
+
+
+def test_a_whole_table_outlives_a_run_without_enough_time(fake, profile, tmp_path):
+    assert profile("--device", fake(), *SMALL, "--out", "t.parquet")[0] == 0
+    before = (tmp_path / "t.parquet").read_bytes()
+    status, out, err = profile("--device", fake(), *SMALL, "--seed", "3", "--max-minutes", "1e-9", "--out", "t.parquet")
+    assert (status, out) == (3, "")
+    assert "no block could be measured (the table that is there stays): the time was up" in err
+    spec = fake("slow", pause_s=0.01)
+    status, out, err = profile("--device", spec, *SMALL, "--max-minutes", "0.01", "--out", "t.parquet")
+    assert (status, out) == (3, "")
+    assert err.splitlines()[-1].startswith("pnag-profile: ")
+    assert (tmp_path / "t.parquet").read_bytes() == before
+    assert profile("--device", spec, *SMALL, "--out", "t.parquet")[0] == 0
+    assert (tmp_path / "t.parquet").read_bytes() != before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fake.toml", "slow.toml", "t.parquet"]
+
+
+def test_a_second_profiler_of_one_table_is_refused_and_the_first_goes_on(fake, profile, tmp_path):
+    spec = fake(pause_s=0.01)
+    command = [sys.executable, "-m", "profiler.cli", "--device", spec, *SMALL, "--out", "t.parquet"]
+    first = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    journal = tmp_path / "t.journal"
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
+        assert first.poll() is None
+        time.sleep(0.01)
+    status, out, err = profile("--device", spec, *SMALL, "--out", "t.parquet")
+    assert (status, out) == (2, "")
+    refusal = f"t.parquet is in use by process {first.pid}; wait until it is done, or choose another --out"
+    assert err.splitlines()[-1] == f"pnag-profile: {refusal}"
+    assert profile("--device", fake(), *SMALL, "--out", "other.parquet")[0] == 0
+    assert first.wait(timeout=120) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fake.toml", "other.parquet", "t.parquet"]
+
+
+def test_a_profiler_that_died_keeps_nobody_out(fake, profile, tmp_path):
+    (tmp_path / "t.lock").write_text("1\n")
+    assert profile("--device", fake(), *SMALL, "--out", "t.parquet")[0] == 0
+    assert not (tmp_path / "t.lock").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -91,6 +92,9 @@ def test_a_session_cut_short_by_the_time_is_noted(tmp_path):
         job(UNITS),
         job(sampling=type(QUICK)(seed=9)),
         Job({"name": "test", "width": 1.0}, 224, 1000, 1, job().units, QUICK, {"spec": "fake"}),
+        replace(job(), batch=2),
+        replace(job(), device={"spec": "fake", "options": {"affinity": "0"}}),
+        replace(job(), device={"spec": "another"}),
     ],
 )
 def test_a_journal_is_not_continued_by_another_job(tmp_path, other):
@@ -98,6 +102,114 @@ def test_a_journal_is_not_continued_by_another_job(tmp_path, other):
     with pytest.raises(JournalError, match="--fresh"):
         run(tmp_path, other)
     run(tmp_path, other, fresh=True)
+
+
+class Other(FakeBackend):
+    """A fake device of which one thing is unlike."""
+
+    def __init__(self, unit="", runtime=None, **facts):
+        super().__init__()
+        self._unit, self._facts, self._unlike = unit, facts, runtime or {}
+
+    def device(self):
+        found = super().device()
+        return replace(found, kind="cpu", unit=self._unit, fields={**found.fields, **FACTS, **self._facts})
+
+    def runtime(self):
+        return {**super().runtime(), **self._unlike}
+
+
+FACTS = {"cpu_family_model_stepping": "25/1/1", "cores_used": [1], "memory_mib": 8192, "load_1min_at_start": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("other", "names"),
+    [
+        (Other(unit="b"), "device.unit was a, now b"),
+        (Other("a", cpu_family_model_stepping="26/2/1"), "device.cpu_family_model_stepping was 25/1/1, now 26/2/1"),
+        (Other("a", cores_used=[0]), r"device.cores_used was \[1\], now \[0\]"),
+        (Other("a", runtime={"version": "2"}), "runtime.version was 1, now 2"),
+        (Other("a", runtime={"threads": 2}), "runtime.threads was 1, now 2"),
+    ],
+)
+def test_a_journal_is_not_continued_on_another_device_or_runtime(tmp_path, other, names):
+    run(tmp_path, backend=Other("a"))
+    before = (tmp_path / "x.journal").read_bytes()
+    with pytest.raises(JournalError, match=names):
+        run(tmp_path, backend=other)
+    assert (tmp_path / "x.journal").read_bytes() == before
+    run(tmp_path, backend=Other("a", load_1min_at_start=7.0))
+
+
+def test_a_journal_is_not_continued_with_files_of_another_making(tmp_path):
+    one, two = (replace(prepare(job().units, SpecsFactory(1)), files={"exporter": version}) for version in ("1", "2"))
+    measure(FakeBackend(), job(), one, tmp_path / "x.journal")
+    with pytest.raises(JournalError, match=r"files\.exporter was 1, now 2"):
+        measure(FakeBackend(), job(), two, tmp_path / "x.journal")
+
+
+def test_a_session_goes_on_with_fewer_files_than_its_journal_knows(tmp_path):
+    """The time left for exporting was shorter than before: what was measured stays, for a longer run to use."""
+    whole = run(tmp_path)
+    before = (tmp_path / "x.journal").read_bytes()
+    fewer = prepare(job().units, SpecsFactory(1), max_s=0.0)
+    table, _ = measure(FakeBackend(), job(), fewer, tmp_path / "x.journal")
+    assert len(table.entries) == len(BLOCKS)
+    assert {key: entry.latency_ms for key, entry in table.blocks.items()} == {
+        key: entry.latency_ms for key, entry in whole.blocks.items()
+    }
+    assert (tmp_path / "x.journal").read_bytes() == before
+    assert run(tmp_path).metadata.sampling["quality"]["resumed_visits"] == before.count(b'"unit": "') - 1
+
+
+class Slow(SpecsFactory):
+    """Takes a second a file, unless it was made before."""
+
+    def __init__(self, made=()):
+        super().__init__(1)
+        self.made, self.now_s = set(made), 0.0
+
+    def is_cached(self, specs):
+        return specs in self.made
+
+    def make(self, name, specs):
+        self.now_s += specs not in self.made
+        self.made.add(specs)
+        return super().make(name, specs)
+
+
+def test_exporting_keeps_the_time(tmp_path):
+    slow = Slow()
+    prepared = prepare(job().units, slow, max_s=2.5, clock=lambda: slow.now_s)
+    assert slow.now_s <= 3.5
+    assert 0 < len(prepared.artefacts) < len(BLOCKS)
+    assert prepared.late == set(prepared.failures) == {unit.name for unit in BLOCKS} - set(prepared.artefacts)
+    table, _ = measure(FakeBackend(), job(), prepared, tmp_path / "x.journal")
+    assert table.metadata.notes[1] == f"{len(prepared.late)} blocks were not exported: the time was up"
+    assert all(table.blocks[name].failed for name in prepared.late)
+
+
+def test_a_short_run_is_watched_by_the_block_that_a_longer_one_is(tmp_path):
+    slow = Slow()
+    prepared = prepare(job().units, slow, max_s=0.5, clock=lambda: slow.now_s)
+    short, _ = measure(FakeBackend(), job(), prepared, tmp_path / "x.journal")
+    assert len(prepared.artefacts) == 1
+    longer = run(tmp_path)
+    blocks = [table.metadata.sampling["quality"]["reference_block"] for table in (short, longer)]
+    assert blocks[0] == blocks[1]
+    assert longer.metadata.sampling["quality"]["resumed_visits"] > 0
+
+
+class Broken(SpecsFactory):
+    def make(self, name, specs):
+        raise ExportError("no converter here")
+
+
+@pytest.mark.parametrize(("units", "what"), [(job().units, "block"), (BLOCKS, "block"), (NETWORKS, "network")])
+def test_without_a_single_file_the_reason_is_the_error(tmp_path, units, what):
+    with pytest.raises(ExportError, match=f"^no {what} could be exported: no converter here$"):
+        measure(FakeBackend(), job(units), prepare(units, Broken(1)), tmp_path / "x.journal")
+    assert not (tmp_path / "x.journal").exists()
 
 
 def test_exporting_reports_its_progress():

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lut.journal import read_lines
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.errors import CheckpointError, DataError
 from pnag.supernet.collect import collect_archive
@@ -14,7 +15,6 @@ from pnag.supernet.evaluation import evaluate
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.training import CHECKPOINT, CURVE, SUPERNET, _schedule, train_supernet
 from pnag.supernet.training_config import PRESETS, TrainConfig, preset
-from pnag.supernet.training_files import read_curve
 from tests.pnag.tiny import TINY_CONFIG, TINY_SPACE, coloured_squares
 
 DATA = coloured_squares()
@@ -66,7 +66,7 @@ def test_a_finished_supernet_is_the_one_that_was_written(trained, monkeypatch):
 
 def test_the_curve_and_the_progress_reach_the_end(trained):
     _, out, reports = trained
-    curve = read_curve(out / CURVE)
+    curve = read_lines(out / CURVE)
     assert curve[-1]["done"] == 1
     assert curve[-1]["step"] == 6 * 7 == reports.steps
     assert curve[-1]["losses"][0] < curve[0]["losses"][0]
@@ -91,7 +91,7 @@ def test_a_killed_training_goes_on_exactly(tmp_path):
         file.write('{"step": 5, "do')
     resumed = train_supernet(TINY_SPACE, DATA, config, tmp_path / "killed")
     assert resumed.sha256() == straight.sha256()
-    steps = [[row["step"] for row in read_curve(tmp_path / name / CURVE)] for name in ("straight", "killed")]
+    steps = [[row["step"] for row in read_lines(tmp_path / name / CURVE)] for name in ("straight", "killed")]
     assert steps[0] == steps[1]
 
 
@@ -122,7 +122,7 @@ def test_refuses_a_damaged_checkpoint(tmp_path):
 def test_core_minutes_end_a_training(tmp_path):
     config = replace(TINY_CONFIG, epochs=10_000, core_minutes=0.5 / 60, alternate=True, distill=0.5)
     train_supernet(TINY_SPACE, DATA, config, tmp_path)
-    last = read_curve(tmp_path / CURVE)[-1]
+    last = read_lines(tmp_path / CURVE)[-1]
     assert last["core_s"] >= 0.5
     assert last["learning_rate"] < 0.01
 

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from profiler.errors import JournalError
-from profiler.measure.journal import Journal, fingerprint
+from profiler.measure.journal import Journal
 from profiler.measure.measurement import Visit
 
 VISITS = tuple(Visit(f"block {i}", i, (1.5, 2.5), runs=2) for i in range(3))
@@ -100,6 +100,30 @@ def test_a_full_disk_is_one_line(path, monkeypatch):
             journal.append(VISITS)
 
 
-def test_fingerprints_do_not_depend_on_the_order_of_keys():
-    assert fingerprint({"a": 1, "b": (2, 3)}) == fingerprint({"b": [2, 3], "a": 1})
-    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+def test_sessions_are_the_same_whatever_the_order_of_keys(path):
+    write(path, mark={"a": 1, "b": (2, 3)})
+    assert read(path, {"b": [2, 3], "a": 1}) == VISITS
+    with pytest.raises(JournalError, match="other settings"):
+        read(path, {"a": 2, "b": [2, 3]})
+
+
+def test_what_differs_from_the_other_session_is_named(path):
+    write(path, mark={"device": {"unit": "aa", "cores_used": [1]}, "seed": 0, "batch": 1})
+    with pytest.raises(JournalError) as caught:
+        read(path, {"device": {"unit": "bb", "cores_used": [1]}, "seed": 0, "batch": 64})
+    assert "(device.unit was aa, now bb; batch was 1, now 64)" in str(caught.value)
+
+
+def test_a_journal_without_a_measurement_is_nobodys(path):
+    write(path, ())
+    assert read(path, "b") == ()
+    write(path, mark="b")
+    assert read(path, "b") == VISITS
+
+
+def test_a_journal_of_another_release_is_refused(path):
+    write(path)
+    content = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([b'{"journal": 1, "fingerprint": "ab"}', *content[1:]]))
+    with pytest.raises(JournalError, match=r"another release.*--fresh"):
+        read(path)

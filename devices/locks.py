@@ -1,0 +1,75 @@
+"""One process at a time: a file that is locked as long as its process lives, however that ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from devices.errors import DeviceError
+
+try:
+    import fcntl
+except ImportError:  # a system without such locks: what they prevent is then the user's care
+    fcntl = None  # type: ignore[assignment]
+
+
+class HeldError(DeviceError):
+    """Another process holds what this one needs."""
+
+    exit_code = 2
+
+
+@contextmanager
+def holding(path: Path, what: str, remedy: str) -> Iterator[None]:
+    """Hold the lock file `path` in the body; the file is there only meanwhile, or after a death.
+
+    The system lets the lock go when the process ends, whatever ends it. Raises `HeldError` at once if another
+    process, or another part of this one, holds it: `what` names what it is about, `remedy` says what to do. Where
+    files cannot be locked the body runs all the same. Raises `OSError` where the file cannot be made.
+    """
+    handle = _acquire(path)
+    if handle is None:
+        raise HeldError(f"{what} is in use by {_holder(path)}; {remedy}")
+    try:
+        with suppress(OSError):  # a full disk: who holds it is then not said
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)  # before it is let go: whoever opened it meanwhile sees that it is gone
+        os.close(handle)
+
+
+def _acquire(path: Path) -> int | None:
+    """The open and locked file; None if it is held."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        try:
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(path, handle):
+                return handle
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        except OSError:  # no locks in this file system
+            return handle
+        os.close(handle)
+
+
+def _is_still(path: Path, handle: int) -> bool:
+    """Whether the open file is the one at `path`: its last holder may have removed it since."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError, ValueError):
+        return f"process {int(path.read_text(encoding='ascii'))}"
+    return "another process"
