@@ -126,6 +126,12 @@ class Backend(Protocol):
     def state(self) -> DeviceState:
         """Temperatures, clocks and load now; cheap enough to call between rounds."""
 
+    def get_ready(self, max_s: float) -> None:
+        """Wait until the device is fit to be measured, `max_s` seconds at most.
+
+        Called once, when all artefacts are made and before the first is loaded.
+        """
+
     def load(self, artefact: Artefact) -> Program:
         """Make an artefact ready. Raises `MeasurementError` if the runtime refuses it."""
 

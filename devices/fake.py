@@ -99,6 +99,9 @@ class FakeBackend:
         """Name, version, threads and precision."""
         return {"name": "fake", "version": "1", "threads": self._threads, "precision": "float32"}
 
+    def get_ready(self, max_s: float) -> None:
+        """It always is."""
+
     def state(self) -> DeviceState:
         """Warm while it drifts."""
         drifting = self._drifts(self.calls)

@@ -99,6 +99,11 @@ class BackendContract:
             backend.load(broken).measure(QUICK)
         assert len(str(caught.value).splitlines()) == 1
 
+    def test_it_gets_ready_in_the_time_that_there_is(self, backend: Backend, artefact: Artefact) -> None:
+        """`get_ready` is called once, before the first `load`; with no time at all it only looks."""
+        backend.get_ready(0.0)
+        assert backend.load(artefact).measure(QUICK).times_ms
+
     def test_it_goes_on_after_a_failure(self, backend: Backend, broken: Artefact, artefact: Artefact) -> None:
         """One failed block does not end a session."""
         with pytest.raises(MeasurementError):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from contextlib import suppress
+import math
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ class AndroidBackend:
         precision: str = "float32",
         threads: int = 1,
         affinity: str | None = None,
+        cool_down: Callable[[AndroidBackend, float], object] = lambda *_: None,
     ) -> None:
-        self._session = session
+        self._session, self._cool_down, self._held = session, cool_down, ExitStack()
         self._runner = DetachedRunner(session, ROOT)
         self._files = PhoneFiles(session)
         self._delegate, self._precision, self._threads = delegate, precision, threads
@@ -78,7 +80,7 @@ class AndroidBackend:
             "core_mask": f"{identity.core_mask(self._cores):x}",
             "usual_cap_mhz": [self._limits_mhz.get(core) for core in self._cores],
         }
-        return DeviceInfo(info.kind, info.model, {**info.fields, **used})
+        return DeviceInfo(info.kind, info.model, {**info.fields, **used}, info.unit)
 
     def runtime(self) -> Mapping[str, Any]:
         """The tool by its hash: builds differ in speed, and none prints a version."""
@@ -100,6 +102,10 @@ class AndroidBackend:
             return state
         details = {**state.details, "idle_clock_mhz": state.clock_mhz}
         return DeviceState(state.temperature_c, self._last_clock_mhz, state.load, state.throttled, details)
+
+    def get_ready(self, max_s: float = math.inf) -> None:
+        """Let the phone cool down, for `max_s` seconds at most: it has warmed up since it was opened, or before."""
+        self._cool_down(self, max_s)
 
     def learn_usual_caps(self) -> None:
         """The phone is as it should be now: caps on its clocks are its own setting (power saving), not heat."""
@@ -198,6 +204,11 @@ class AndroidBackend:
             with suppress(ConnectionLostError):
                 self._runner.clean()
         self._session.close()
+        self._held.close()
+
+    def keep_until_closed(self, held: ExitStack) -> None:
+        """Close `held` with this back-end."""
+        self._held.push(held)
 
 
 class AndroidProgram:

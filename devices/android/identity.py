@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,9 @@ class Phone:
             "core_max_mhz": [self.max_mhz.get(core) for core in range(self.core_count)],
             "governors": sorted(set(self.governors.values())),
         }
-        return DeviceInfo("phone", f"{model or 'a phone'} ({soc})", fields)
+        serial = get("ro.serialno") or get("ro.boot.serialno") or ""
+        unit = hashlib.sha256(f"phone {serial}".encode()).hexdigest()[:16] if serial else ""
+        return DeviceInfo("phone", f"{model or 'a phone'} ({soc})", fields, unit)
 
 
 def parse_identity(text: str) -> Phone:

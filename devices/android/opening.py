@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +22,7 @@ from devices.android.state import THROTTLED_STATUS
 from devices.android.tool import find_tool
 from devices.backend import DeviceState
 from devices.errors import DeviceOptionError
+from devices.locks import holding
 from devices.spec import DeviceSpec
 
 DELEGATES = ("xnnpack", "gpu", "none")
@@ -43,14 +50,18 @@ def open_android(
     `serial` names a phone on USB, `adb` one at HOST:PORT; with neither, the only one attached is taken.
     `benchmark_model` is the tool's file for Android (else `benchmark_model` of the spec's options or of
     `~/.config/pnag/config.toml`). `delegate` is `xnnpack` (the CPU), `gpu` or `none`. `affinity` names cores
-    (`2-3`, `none` for all); without it they are the fastest. Before it returns, the phone has cooled down to the
-    spec's `start_c` or `cool_down_s` has passed. Raises `DeviceOptionError`, `RuntimeUnavailableError` or
+    (`2-3`, `none` for all); without it they are the fastest. Before the first measurement the phone cools down to the
+    spec's `start_c`, for `cool_down_s` at most. One session at a time has a phone. Raises `DeviceOptionError`, `RuntimeUnavailableError` or
     `AuthorizationError`, each with what to do.
     """
     options = dict(spec.options)
     delegate = delegate or str(options.get("delegate", "xnnpack"))
     if delegate not in DELEGATES:
         raise DeviceOptionError(f"unknown delegate '{delegate}'; known are {', '.join(DELEGATES)}")
+    if spec.precision == "float16" and delegate != "gpu":
+        raise DeviceOptionError(
+            f"the delegate {delegate} computes float32, not float16; give --delegate gpu, or leave --precision out"
+        )
     announce = announce or _announce
     tool = find_tool(benchmark_model or options.get("benchmark_model"), home)
     address = Address.parse(adb) if adb else usb_address(serial)
@@ -63,23 +74,38 @@ def open_android(
         sleep=sleep,
         transport=transport,
     )
-    try:
+    cool_down = partial(
+        wait_until_cool,
+        start_c=float(options.get("start_c", START_C)),
+        cool_down_s=float(options.get("cool_down_s", COOL_DOWN_S)),
+        announce=announce,
+        clock=clock,
+        sleep=sleep,
+    )
+    with ExitStack() as opened:
+        opened.callback(session.close)
         session.connect()
+        opened.enter_context(
+            holding(_lock_path(session), f"the phone at {address}", "wait until that is done, or end it")
+        )
         backend = AndroidBackend(
-            session, tool, delegate=delegate, precision=spec.precision, threads=spec.threads, affinity=affinity
+            session,
+            tool,
+            delegate=delegate,
+            precision=spec.precision,
+            threads=spec.threads,
+            affinity=affinity,
+            cool_down=cool_down,
         )
-        wait_until_cool(
-            backend,
-            float(options.get("start_c", START_C)),
-            float(options.get("cool_down_s", COOL_DOWN_S)),
-            announce=announce,
-            clock=clock,
-            sleep=sleep,
-        )
-    except BaseException:
-        session.close()
-        raise
+        backend.keep_until_closed(opened.pop_all())
     return backend
+
+
+def _lock_path(session: AdbSession) -> Path:
+    """Where this user's sessions agree on who has the phone, however each of them reaches it."""
+    which = hashlib.sha256((session.boot or str(session.address)).encode()).hexdigest()[:16]
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    return Path(tempfile.gettempdir()) / f"pnag-{user}-phone-{which}.lock"
 
 
 def _announce(message: str) -> None:
@@ -88,19 +114,20 @@ def _announce(message: str) -> None:
 
 def wait_until_cool(
     backend: AndroidBackend,
-    start_c: float,
-    limit_s: float,
+    max_s: float = math.inf,
     *,
+    start_c: float,
+    cool_down_s: float,
     announce: Callable[[str], None],
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> bool:
-    """Wait for the battery to be at most `start_c` warm; False after `limit_s` seconds.
+    """Wait for the battery to be at most `start_c` warm; False after `cool_down_s` seconds, or `max_s` if that is less.
 
     A cool phone whose clocks are capped all the same is taken to be set so. Where neither temperature nor
     thermal status can be read there is nothing to wait for.
     """
-    started, told = clock(), False
+    started, told, limit_s = clock(), False, min(cool_down_s, max_s)
     while True:
         state = backend.state()
         warm = state.temperature_c is not None and state.temperature_c > start_c
@@ -108,12 +135,12 @@ def wait_until_cool(
             backend.learn_usual_caps()
             return True
         if clock() - started >= limit_s:
-            announce(f"the phone is still {_how_warm(state)} after {limit_s:g} s; measuring as it is")
+            announce(f"the phone is still {_how_warm(state)} after {limit_s:.0f} s; measuring as it is")
             return False
         if not told:
-            announce(f"the phone is {_how_warm(state)}; waiting for {start_c:g} °C, at most {limit_s:g} s")
+            announce(f"the phone is {_how_warm(state)}; waiting for {start_c:g} °C, at most {limit_s:.0f} s")
             told = True
-        sleep(_COOLING_POLL_S)
+        sleep(min(_COOLING_POLL_S, max(0.0, started + limit_s - clock())))
 
 
 def _how_warm(state: DeviceState) -> str:

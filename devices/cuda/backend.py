@@ -159,6 +159,9 @@ class CudaBackend:
             "pair_us": PAIR_MS * 1e3,
         }
 
+    def get_ready(self, max_s: float) -> None:
+        """The card is ready."""
+
     def state(self) -> DeviceState:
         """The card now; nothing is known without NVML."""
         if self._nvml is None:

@@ -115,6 +115,9 @@ class OrtGpuBackend:
             "l2": "warm",
         }
 
+    def get_ready(self, max_s: float) -> None:
+        """The card is ready."""
+
     def state(self) -> DeviceState:
         """The card now; nothing is known without NVML."""
         return self._nvml.state() if self._nvml else DeviceState()

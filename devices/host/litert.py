@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from devices.backend import Artefact, ArtefactFormat, DeviceInfo, DeviceState, Samples, Slice
-from devices.errors import MeasurementError, one_line
-from devices.host.computer import describe_host, host_state, pinned, resolve_cores
+from devices.errors import DeviceOptionError, MeasurementError, one_line
+from devices.host.computer import describe_host, pinned, resolve_cores
 from devices.host.litert_runtime import find_runtime
+from devices.host.watch import HostWatch
 from devices.inputs import random_input
 from devices.spec import DeviceSpec
 from devices.timing import time_calls
@@ -28,6 +29,10 @@ def open_litert(spec: DeviceSpec, *, affinity: str | None = None) -> LiteRtBacke
     """
     wanted = affinity if affinity is not None else spec.options.get("affinity")
     cores = resolve_cores(None if wanted is None else str(wanted), spec.threads)
+    if spec.precision == "float16":
+        raise DeviceOptionError(
+            f"device {spec.name} computes such files in float32, not float16; leave --precision out"
+        )
     name, module = find_runtime()
     return LiteRtBackend(
         module.Interpreter, name, version(name), threads=spec.threads, precision=spec.precision, cores=cores
@@ -42,7 +47,7 @@ class LiteRtBackend:
     ) -> None:
         self._interpreter, self._name, self._version = interpreter, name, version
         self._threads, self._precision, self._cores = threads, precision, cores
-        self._device = describe_host(cores)
+        self._device, self._watch = describe_host(cores), HostWatch(cores)
 
     @property
     def artefact_format(self) -> ArtefactFormat:
@@ -63,9 +68,12 @@ class LiteRtBackend:
             "threads": self._threads,
         }
 
+    def get_ready(self, max_s: float) -> None:
+        """This machine is as ready as it gets."""
+
     def state(self) -> DeviceState:
         """This machine's state now."""
-        return host_state(self._cores)
+        return self._watch.state()
 
     def load(self, artefact: Artefact) -> LiteRtProgram:
         """Open a TFLite file. Raises `MeasurementError` if the runtime refuses it."""

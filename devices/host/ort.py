@@ -1,9 +1,9 @@
 """ONNX Runtime on this machine's CPU.
 
 The session is set up as a default deployment has it: all graph optimisations, memory arena, denormal numbers
-not flushed. Two things differ, for the sake of repeatable numbers: threads and cores are fixed, and waiting
-threads sleep rather than spin (with one thread that makes no difference). Inputs are random normal numbers,
-allocated once and bound, as are the outputs.
+not flushed, waiting threads spin (unless the option `spinning` is false; with one thread none waits). One thing
+differs, for the sake of repeatable numbers: threads and cores are fixed. Inputs are random normal numbers, allocated
+once and bound, as are the outputs.
 
 With one thread the work is done in the calling thread, which is pinned while it loads and measures; with
 more, the runtime's threads inherit the cores of the thread that creates them.
@@ -17,7 +17,8 @@ from typing import Any
 
 from devices.backend import Artefact, ArtefactFormat, DeviceInfo, DeviceState, Samples, Slice
 from devices.errors import DeviceOptionError, MeasurementError, RuntimeUnavailableError, one_line
-from devices.host.computer import describe_host, host_state, pinned, resolve_cores
+from devices.host.computer import describe_host, pinned, resolve_cores
+from devices.host.watch import HostWatch
 from devices.inputs import random_input
 from devices.spec import DeviceSpec
 from devices.timing import time_calls
@@ -28,8 +29,16 @@ _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(dou
            "tensor(uint8)": "uint8", "tensor(int8)": "int8"}  # fmt: skip
 
 
-def open_ort(spec: DeviceSpec, *, affinity: str | None = None, graph_optimization: str | None = None) -> OrtBackend:
+def open_ort(
+    spec: DeviceSpec,
+    *,
+    affinity: str | None = None,
+    graph_optimization: str | None = None,
+    spinning: bool | None = None,
+) -> OrtBackend:
     """The back-end of `spec`. `affinity`: cores such as `1` or `0,2-3`, `none`, or None for the quietest.
+
+    `spinning`: whether threads that wait for others spin, as the runtime's default is, or sleep.
 
     Raises `RuntimeUnavailableError` without onnxruntime, `DeviceOptionError` for a wrong option.
     """
@@ -44,15 +53,21 @@ def open_ort(spec: DeviceSpec, *, affinity: str | None = None, graph_optimizatio
         raise DeviceOptionError(f"device {spec.name} measures float32, not {spec.precision}; leave the precision out")
     wanted = affinity if affinity is not None else spec.options.get("affinity")
     cores = resolve_cores(None if wanted is None else str(wanted), spec.threads)
-    return OrtBackend(onnxruntime, spec.threads, cores, level)
+    spins = spec.options.get("spinning", True) if spinning is None else spinning
+    if not isinstance(spins, bool):
+        raise DeviceOptionError(f"spinning is {spins!r}; give true or false")
+    return OrtBackend(onnxruntime, spec.threads, cores, level, spinning=spins)
 
 
 class OrtBackend:
     """ONNX Runtime's CPU provider; see the module for the settings."""
 
-    def __init__(self, onnxruntime: Any, threads: int, cores: tuple[int, ...], level: str) -> None:
+    def __init__(
+        self, onnxruntime: Any, threads: int, cores: tuple[int, ...], level: str, *, spinning: bool = True
+    ) -> None:
         self._ort, self._threads, self._cores, self._level = onnxruntime, threads, cores, level
-        self._device = describe_host(cores)
+        self._spinning = spinning and threads > 1  # one thread has none to wait for
+        self._device, self._watch = describe_host(cores), HostWatch(cores)
 
     @property
     def artefact_format(self) -> ArtefactFormat:
@@ -74,13 +89,16 @@ class OrtBackend:
             "inter_op_threads": 1,
             "execution": "sequential",
             "graph_optimization": self._level,
-            "spinning": False,
+            "spinning": self._spinning,
             "denormal_as_zero": False,
         }
 
+    def get_ready(self, max_s: float) -> None:
+        """This machine is as ready as it gets."""
+
     def state(self) -> DeviceState:
         """This machine's state now."""
-        return host_state(self._cores)
+        return self._watch.state()
 
     def load(self, artefact: Artefact) -> OrtProgram:
         """Open an ONNX file. Raises `MeasurementError` if the runtime refuses it."""
@@ -93,8 +111,8 @@ class OrtBackend:
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[self._level])
         options.log_severity_level = 4
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        for kind in ("intra_op", "inter_op"):
+            options.add_session_config_entry(f"session.{kind}.allow_spinning", str(int(self._spinning)))
         try:
             with pinned(self._cores):
                 session = ort.InferenceSession(str(artefact.path), options, providers=["CPUExecutionProvider"])

@@ -191,8 +191,11 @@ class Session:
         """
         try:
             number = 0
+            todo = not all(map(self.finished, self._units))
+            if todo:
+                self._backend.get_ready(max(0.0, self._deadline_s - self._clock()))
             self._before = self._backend.state()
-            if not all(map(self.finished, self._units)):
+            if todo:
                 self._warm_up()
             while not all(map(self.finished, self._units)) and not self._time_is_up():
                 self._measure_round(number)

@@ -14,7 +14,8 @@ from lut.table import TableMetadata
 # Back-ends that run .tflite files, whose precision is that of the file.
 _TFLITE = frozenset({"android", "litert"})
 # What a difference in would make latencies differ, in the order in which it is said.
-_TELLING = ("version", "precision", "threads", "delegate", "core_mask", "provider", "mode", "memory_format", "l2")
+_TELLING = ("version", "precision", "threads", "delegate", "core_mask", "provider", "mode", "memory_format", "l2",
+            "spinning")  # fmt: skip
 
 
 def as_profiled(spec: DeviceSpec, about: TableMetadata) -> tuple[DeviceSpec, Mapping[str, Any]]:
@@ -30,8 +31,10 @@ def as_profiled(spec: DeviceSpec, about: TableMetadata) -> tuple[DeviceSpec, Map
     said: dict[str, Any] = {"batch": about.batch}
     if "threads" in about.runtime:
         said["threads"] = about.runtime["threads"]
-    if "precision" in about.runtime and (same or {made_on, spec.backend} <= _TFLITE):
-        said["precision"] = about.runtime["precision"]
+    precision = about.runtime.get("precision")
+    # A delegate's float16 is how it computes a float32 file: other back-ends compute that file as they do.
+    if precision and (same or ({made_on, spec.backend} <= _TFLITE and precision != "float16")):
+        said["precision"] = precision
     options = dict(about.device.get("options", {})) if same else {}
     if about.device.get("spec") != spec.name:
         options.pop("affinity", None)

@@ -183,6 +183,11 @@ class AdbSession:
             self._device = None
 
     @property
+    def boot(self) -> str:
+        """What the system calls its present boot, another string after each; empty before the first connection."""
+        return self._boot
+
+    @property
     def is_open(self) -> bool:
         """Whether there is a connection, as far as this side knows."""
         return self._device is not None

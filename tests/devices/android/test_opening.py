@@ -1,6 +1,7 @@
 """The back-end for phones: what it recognises, what it measures, and what it does when the phone misbehaves."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,6 +26,7 @@ from devices.errors import (
     RuntimeUnavailableError,
     StorageFullError,
 )
+from devices.locks import HeldError
 from devices.testing import QUICK, BackendContract
 from tests.phone import FakePhone, fake_model, fake_tool
 from tests.phone.time import FakeTime
@@ -46,13 +48,8 @@ def open_phone(home: Path, tool: Path, time: FakeTime, said: list[str]) -> Itera
         spec = load_spec(device)
         if cool_down_s is not None:
             spec = replace(spec, options={"cool_down_s": cool_down_s})
-        backend = open_android(
-            spec,
-            adb=phone.address,
-            clock=time.clock,
-            sleep=time.sleep,
-            **given,  # type: ignore[arg-type]
-        )
+        given = {"adb": phone.address, **given}
+        backend = open_android(spec, clock=time.clock, sleep=time.sleep, **given)  # type: ignore[arg-type]
         opened.append(backend)
         return backend
 
@@ -277,6 +274,7 @@ class TestState:
         for core in (2, 3):
             phone.files.write(f"{CPU}/cpu{core}/cpufreq/scaling_max_freq", "1500000\n")
         backend = open_phone(phone)
+        backend.get_ready()
         assert not backend.state().throttled
         assert backend.device().fields["usual_cap_mhz"] == [1500.0, 1500.0]
 
@@ -284,7 +282,8 @@ class TestState:
         self, phone: FakePhone, open_phone: Open, time: FakeTime, said: list[str]
     ) -> None:
         phone.faults.order("throttle", service="scaling_cur_freq", readings=5)
-        open_phone(phone)
+        backend = open_phone(phone)
+        backend.get_ready()
         assert "44.0 °C warm and throttled; waiting for 35 °C" in said[0]
         assert time.now_s >= 30
 
@@ -293,9 +292,69 @@ class TestState:
     ) -> None:
         phone.set_heat(1.3)
         backend = open_phone(phone, cool_down_s=60)
+        backend.get_ready()
         assert "after 60 s; measuring as it is" in said[-1]
         assert 60 <= time.now_s < 80
         assert backend.state().throttled
+
+    def test_opening_waits_for_nothing_since_files_are_made_first(
+        self, phone: FakePhone, open_phone: Open, time: FakeTime, said: list[str]
+    ) -> None:
+        phone.set_heat(1.3)
+        open_phone(phone)
+        assert (said, time.now_s) == ([], 0)
+
+    def test_the_wait_for_a_cool_phone_ends_with_the_time_that_there_is(
+        self, phone: FakePhone, open_phone: Open, time: FakeTime, said: list[str]
+    ) -> None:
+        phone.set_heat(1.3)
+        open_phone(phone, cool_down_s=60).get_ready(13.0)
+        assert "after 13 s; measuring as it is" in said[-1]
+        assert time.now_s == pytest.approx(13.0)
+
+
+class TestOneSession:
+    def test_a_second_session_with_the_phone_is_refused_and_disturbs_nothing(
+        self, phone: FakePhone, open_phone: Open
+    ) -> None:
+        first = open_phone(phone)
+        before = len(phone.commands)
+        with pytest.raises(HeldError, match=f"the phone at {phone.address} is in use by process {os.getpid()}"):
+            open_phone(phone)
+        assert not any("kill" in command or "rm " in command for command in phone.commands[before:])
+        assert first.state().temperature_c == 28.0
+        first.close()
+        open_phone(phone).close()
+
+    def test_the_way_to_it_makes_no_difference(self, phone: FakePhone, open_phone: Open, usb: UsbBus) -> None:
+        usb.attach("A1B2", phone)
+        open_phone(phone)
+        with pytest.raises(HeldError):
+            open_phone(phone, adb=None, serial="A1B2")
+
+    def test_an_opening_that_fails_leaves_the_phone_free(self, phone: FakePhone, open_phone: Open) -> None:
+        with pytest.raises(DeviceOptionError):
+            open_phone(phone, affinity="9")
+        open_phone(phone)
+
+    def test_two_of_one_kind_are_two_units(self, tmp_path: Path, open_phone: Open) -> None:
+        units = []
+        for serial in ("A1", "B2"):
+            with FakePhone(tmp_path / serial, properties={"ro.serialno": serial}) as phone:
+                found = open_phone(phone).device()
+                units.append(found.unit)
+                assert serial not in json.dumps(found.fields) + found.unit
+        assert len(set(units)) == 2
+
+
+class TestPrecision:
+    @pytest.mark.parametrize("delegate", ["xnnpack", "none"])
+    def test_half_precision_is_refused_where_the_delegate_computes_in_single(
+        self, phone: FakePhone, tool: Path, home: Path, delegate: str
+    ) -> None:
+        spec = replace(load_spec("android"), precision="float16")
+        with pytest.raises(DeviceOptionError, match=f"the delegate {delegate} computes float32, not float16"):
+            open_android(spec, adb=phone.address, benchmark_model=tool, home=home, delegate=delegate)
 
 
 class TestMeasuring:
@@ -458,5 +517,6 @@ class TestMisfortune:
             "cp $(command -v sleep) /data/local/tmp/pnag/bin/x; nohup /data/local/tmp/pnag/bin/x 60 >/dev/null 2>&1 &"
         )
         assert len(phone.processes()) == 1
+        first._held.close()  # as a death would: nothing is tidied up
         open_phone(phone)
         assert phone.processes() == []

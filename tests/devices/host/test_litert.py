@@ -1,11 +1,12 @@
 """The fixture is a network of a few kilobytes: a convolution of an (1, 8, 8, 3) image, converted once."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from devices import Artefact, load_spec, open_backend
-from devices.errors import MeasurementError
+from devices.errors import DeviceOptionError, MeasurementError
 from devices.testing import QUICK, BackendContract
 
 pytest.importorskip("ai_edge_litert")
@@ -45,6 +46,11 @@ def test_the_runtime_is_named_with_its_version():
     runtime = open_backend(load_spec("cpu_tflite")).runtime()
     assert runtime["name"] in ("ai-edge-litert", "tflite-runtime")
     assert runtime["version"][0].isdigit()
+
+
+def test_half_precision_is_refused_since_such_files_are_computed_in_single():
+    with pytest.raises(DeviceOptionError, match="computes such files in float32, not float16"):
+        open_backend(replace(load_spec("cpu_tflite"), precision="float16"))
 
 
 def test_inputs_survive_many_calls():

@@ -2,6 +2,7 @@ import os
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -92,10 +93,32 @@ def test_more_work_takes_more_time(tmp_path):
     assert min(long.measure(how).times_ms) > 4 * min(short.measure(how).times_ms)
 
 
-@pytest.mark.parametrize("options", [{"graph_optimization": "most"}, {"affinity": "first"}])
+@pytest.mark.parametrize("options", [{"graph_optimization": "most"}, {"affinity": "first"}, {"spinning": "no"}])
 def test_wrong_options_are_refused(options):
     with pytest.raises(DeviceOptionError):
         open_backend(load_spec("cpu"), **options)
+
+
+@pytest.mark.parametrize(
+    ("asked", "threads", "spins"), [(None, 2, True), (False, 2, False), (True, 2, True), (None, 1, False)]
+)
+def test_threads_that_wait_spin_as_in_deployments_unless_told_otherwise(tmp_path, asked, threads, spins):
+    options = {} if asked is None else {"spinning": asked}
+    backend = open_backend(DeviceSpec("x", "x", "onnxruntime", threads=threads, options=options))
+    made = []
+
+    class Recorder:
+        def __getattr__(self, name):
+            return getattr(onnxruntime, name)
+
+        def SessionOptions(self):  # noqa: N802
+            made.append(onnxruntime.SessionOptions())
+            return made[-1]
+
+    backend._ort = Recorder()
+    backend.load(write_matmuls(tmp_path / "m.onnx"))
+    assert made[0].get_session_config_entry("session.intra_op.allow_spinning") == str(int(spins))
+    assert backend.runtime()["spinning"] is spins
 
 
 def test_another_precision_is_refused():
