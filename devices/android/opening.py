@@ -51,8 +51,8 @@ def open_android(
     `benchmark_model` is the tool's file for Android (else `benchmark_model` of the spec's options or of
     `~/.config/pnag/config.toml`). `delegate` is `xnnpack` (the CPU), `gpu` or `none`. `affinity` names cores
     (`2-3`, `none` for all); without it they are the fastest. Before the first measurement the phone cools down to the
-    spec's `start_c`, for `cool_down_s` at most. One session at a time has a phone. Raises `DeviceOptionError`, `RuntimeUnavailableError` or
-    `AuthorizationError`, each with what to do.
+    spec's `start_c`, for `cool_down_s` at most. One session at a time has a phone: another gets `HeldError`. Raises
+    `DeviceOptionError`, `RuntimeUnavailableError` or `AuthorizationError`, each with what to do.
     """
     options = dict(spec.options)
     delegate = delegate or str(options.get("delegate", "xnnpack"))
