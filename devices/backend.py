@@ -22,6 +22,9 @@ class Artefact:
     artefact takes it (channels last for tflite). Files (`onnx`, `tflite`) have a `path`; the format
     `torch` has a `module`, an eval-mode `torch.nn.Module`, instead. The format `specs` is for back-ends that
     compute and run nothing: its `module` is the tuple of the block specs.
+
+    >>> Artefact("stem", "onnx", (1, 3, 224, 224), path=Path("stem.onnx")).format
+    'onnx'
     """
 
     name: str
@@ -38,6 +41,9 @@ class DeviceInfo:
     `fields` must hold what the specs' `match` tables refer to (for instance `cpu_model`, `gpu_name`, `soc`), and what
     `lut.identity` tells devices of this kind apart by. `unit` tells this one from others like it, where that can be
     known: it is for journals, and enters no table.
+
+    >>> DeviceInfo("cpu", "Core i5-7400", {"cpu_model": "Core i5-7400", "memory_gib": 16.0}).fields["memory_gib"]
+    16.0
     """
 
     kind: str
@@ -52,6 +58,9 @@ class DeviceState:
 
     `load` is the number of other runnable tasks per core where that is known; `throttled` means that the
     device itself says so. `details` are JSON values with units in their keys.
+
+    >>> DeviceState(temperature_c=61.5, load=0.1).throttled
+    False
     """
 
     temperature_c: float | None = None
@@ -71,6 +80,9 @@ class Samples:
     Where the device can tell which calls another task disturbed, `times_ms` are without them. Then `wall_ms` are
     all calls as they happened, in order, and `disturbed` the indices in it of those that were left out. Both are
     empty where no call was disturbed, or none can be told.
+
+    >>> Samples((1.21, 1.20, 1.22), warmup_ms=(3.4,)).runs
+    3
     """
 
     times_ms: tuple[float, ...]
@@ -90,6 +102,9 @@ class Slice:
     """How long one visit to an artefact lasts: until `min_runs` calls and `min_time_s` seconds, both.
 
     Untimed calls of `warmup_s` seconds (at least `warmup_runs`) come first.
+
+    >>> Slice(min_time_s=0.5, min_runs=10).warmup_runs
+    1
     """
 
     min_time_s: float = 0.04

@@ -22,6 +22,10 @@ class DeviceSpec:
     `match` maps fields of `DeviceInfo.fields` to regular expressions, searched without regard to case;
     an empty table takes any hardware. `options` go to the back-end as they are, `sampling` to whoever
     measures: how long to measure what, where the usual does not suit the device.
+
+    >>> spec = DeviceSpec("kiosk", "the kiosk", "litert", match={"cpu_model": "i5-7400"})
+    >>> spec.mismatch(DeviceInfo("cpu", "Ryzen 5", {"cpu_model": "Ryzen 5"}))
+    "cpu_model is 'Ryzen 5', but kiosk is for the kiosk"
     """
 
     name: str

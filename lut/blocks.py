@@ -33,7 +33,11 @@ def output_side(side: int, kernel: int, stride: int) -> int:
 
 @dataclass(frozen=True)
 class BlockSpec(ABC):
-    """A block of a network, by value. `key` is its canonical string and a table's primary key."""
+    """A block of a network, by value. `key` is its canonical string and a table's primary key.
+
+    >>> parse_block("conv-i3-o24-k3-s2-hswish@224").macs
+    8128512
+    """
 
     kind: ClassVar[str]
 
@@ -80,7 +84,11 @@ def _fields(pattern: re.Pattern[str], key: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ConvSpec(BlockSpec):
-    """A convolution with batch-norm and activation: the stem."""
+    """A convolution with batch-norm and activation: the stem.
+
+    >>> ConvSpec(3, 24, kernel=3, stride=2, activation="hswish", resolution=224).key
+    'conv-i3-o24-k3-s2-hswish@224'
+    """
 
     kind: ClassVar[str] = "conv"
 
@@ -134,6 +142,10 @@ class MBConvSpec(BlockSpec):
 
     With `expand` 1 there is no expanding convolution. The residual is there where stride is 1 and the
     channel counts agree.
+
+    >>> block = MBConvSpec(24, 32, 5, 4, 2, "relu", squeeze_excite=False, resolution=112)
+    >>> block.key, block.output_shape
+    ('mbconv-i24-o32-k5-e4-s2-relu-se0@112', (32, 56, 56))
     """
 
     kind: ClassVar[str] = "mbconv"
@@ -207,7 +219,11 @@ class MBConvSpec(BlockSpec):
 
 @dataclass(frozen=True)
 class HeadSpec(BlockSpec):
-    """1x1 convolution + batch-norm, global average, 1x1 feature mix without batch-norm, classifier."""
+    """1x1 convolution + batch-norm, global average, 1x1 feature mix without batch-norm, classifier.
+
+    >>> HeadSpec(192, 1152, 1536, 1000, "hswish", 7).key
+    'head-i192-m1152-f1536-o1000-hswish@7'
+    """
 
     kind: ClassVar[str] = "head"
 

@@ -31,6 +31,9 @@ class TableMetadata:
     `space` identifies the search space (name, width and choices), `resolution` the side of its input in
     pixels. `device` and `runtime` are the hardware and software that were really measured, `sampling` the
     settings of the session.
+
+    >>> TableMetadata({}, 224, 1000, 1, {"model": "a board"}, {}, {}, "2026-01-01T00:00:00+00:00", "0.1.0").batch
+    1
     """
 
     space: Mapping[str, Any]
@@ -49,7 +52,14 @@ class TableMetadata:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Immutable rows and their metadata. Block rows come first, each key once."""
+    """Immutable rows and their metadata. Block rows come first, each key once.
+
+    >>> from lut import Entry
+    >>> about = TableMetadata({}, 224, 1000, 1, {"model": "a board"}, {}, {}, "2026-01-01T00:00:00+00:00", "0.1.0")
+    >>> table = LatencyTable((Entry("block", "conv-i3-o24-k3-s2-hswish@224", latency_ms=1.3, cost_ms=1.2),), about)
+    >>> table.blocks["conv-i3-o24-k3-s2-hswish@224"].cost_ms
+    1.2
+    """
 
     entries: tuple[Entry, ...]
     metadata: TableMetadata

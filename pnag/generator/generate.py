@@ -80,6 +80,17 @@ class Generator:
     `residuals` are those of the latency table's unseen networks (measured / predicted - 1); `steps` is how
     many exchanges refinement may take, 0 for none. `known` are good networks from the training, (n, length): for
     each budget refinement starts from the best of them too. `metadata` holds plain JSON values.
+
+    >>> from pnag.generator.learning import train_generator
+    >>> from pnag.space.spaces import load_space
+    >>> space = load_space("ofa-mbv3-w0.25")
+    >>> costs = space.sum_over_blocks(lambda block: block.macs / 1e7)  # a made-up device: 10 MMACs a millisecond
+    >>> tokens = space.sample(60, np.random.default_rng(0))
+    >>> accuracy = 0.7 + 0.001 * costs(tokens)
+    >>> generator = train_generator(space, costs, tokens, accuracy, method="random")
+    >>> found = generator.generate(sum(costs.range_ms) / 2)
+    >>> found.cost_ms <= found.budget_ms
+    True
     """
 
     costs: CostModel

@@ -20,6 +20,12 @@ class Architecture:
     `depths` has shape (units,), `kernels` and `expands` have shape (units · layers,), unit by unit.
     Whether the numbers are choices of a space is for `SearchSpace.check` to say. Raises
     `ArchitectureError` for counts that do not fit, or for layers present beyond the depth or absent within.
+
+    >>> architecture = Architecture.parse("2,2:3,5,7,3:4,6,3,4")
+    >>> architecture.depths, architecture.layer(1, 0)
+    ((2, 2), (7, 3))
+    >>> str(architecture)
+    '2,2:3,5,7,3:4,6,3,4'
     """
 
     depths: Numbers

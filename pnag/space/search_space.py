@@ -26,6 +26,13 @@ class SearchSpace:
     An architecture is encoded as `length` small integers, unit by unit: the index of the depth, then for
     each of `layers` layers the expand ratio and the kernel, each 0 for a layer that is absent and 1 + the
     index of the choice otherwise. Shapes are (n, length), dtype int8.
+
+    >>> space = SearchSpace("ofa-mbv3-w1.2", 1.2)
+    >>> len(space.blocks()), space.length
+    (93, 45)
+    >>> smallest, _ = space.extremes()
+    >>> space.decode(space.encode([smallest])) == [smallest]
+    True
     """
 
     name: str

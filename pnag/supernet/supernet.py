@@ -23,6 +23,12 @@ class Supernet(nn.Module):
 
     Narrower layers take the first channels, shallower units the first layers, smaller kernels the transformed
     centre of larger ones. `data` says what it was trained on (the identity of a data set, empty if unknown).
+
+    >>> from pnag.space.spaces import load_space
+    >>> space = load_space("ofa-mbv3-w0.25", resolution=32, classes=10)
+    >>> smallest, _ = space.extremes()
+    >>> Supernet(space).subnet(smallest)(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 10])
     """
 
     def __init__(self, space: SearchSpace, *, seed: int = 0) -> None:

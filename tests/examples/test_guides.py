@@ -111,3 +111,11 @@ def test_a_space_of_ones_own_is_profiled_trained_generated_and_exported(tmp_path
     (network,) = command(tmp_path, "pnag.cli_generate", generate)["networks"]  # type: ignore[misc]
     assert network["cost_ms"] <= budget_ms
     assert (tmp_path / "model.onnx").stat().st_size > 10_000
+
+
+def test_the_example_in_python_answers_three_budgets(tmp_path: Path):
+    done = run(tmp_path, str(ROOT / "examples" / "budgets.py"), str(ROOT / "lut" / "tables" / "cpu_epyc.parquet"))
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^ *([\d.]+) ms: +([\d.]+) ms predicted, ([\d,:]+)$", done.stdout, re.M)
+    assert len(rows) == 3
+    assert all(float(cost) <= float(budget) for budget, cost, _ in rows)

@@ -1,0 +1,53 @@
+"""What the package says of itself is complete: rooms, dependencies, tested versions."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+OURS = ("devices", "lut", "profiler", "pnag")
+OWNERS = packages_distributions()
+OPTIONAL = {"pynvml", "tflite_runtime", "usb1", "torch_tensorrt", "tensorrt", "pytest"}
+
+
+def distribution(requirement: str) -> str:
+    return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def imported() -> set[str]:
+    """Top-level names that our modules import."""
+    names: set[str] = set()
+    for path in (path for package in OURS for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    return names - set(sys.stdlib_module_names) - set(OURS) - OPTIONAL
+
+
+def test_every_folder_with_modules_is_a_package_of_the_wheel():
+    folders = {path.parent.relative_to(ROOT) for package in OURS for path in (ROOT / package).rglob("*.py")}
+    assert sorted(".".join(folder.parts) for folder in folders) == sorted(PROJECT["tool"]["setuptools"]["packages"])
+
+
+@pytest.mark.parametrize("name", sorted(imported()))
+def test_what_is_imported_is_declared(name):
+    declared = {distribution(requirement) for requirement in PROJECT["project"]["dependencies"]}
+    found = {owner.lower().replace("_", "-") for owner in OWNERS.get(name, [name])}
+    assert found & declared, f"{name} is imported and comes with {', '.join(found)}, which pyproject.toml does not name"
+
+
+def test_a_tested_version_is_written_down_for_every_dependency():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    tested = {distribution(line) for line in lines if line and not line.startswith("#")}
+    declared = {distribution(requirement) for requirement in PROJECT["project"]["dependencies"]}
+    assert declared <= tested, f"constraints.txt lacks {', '.join(sorted(declared - tested))}"
