@@ -149,6 +149,8 @@ def _deliver(
                 progress.advance(1, path.name)
     if targets and workshop.untrained is not None:
         say(f"the networks' weights are untrained: {workshop.untrained}")
+    if workshop.unexamined is not None:
+        say(f"the networks' accuracies are not measured: {workshop.unexamined}")
     return delivered
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from devices.locks import holding
 from pnag.runs.run import RUNS
 from profiler.console import (
     DebugOption,
@@ -59,7 +61,8 @@ def train(
     debug: DebugOption = False,
 ) -> None:
     """Train evaluator and generator for a latency table; an interrupted training goes on where it was."""
-    from pnag.runs.pipeline import TrainRequest, train_run
+    from pnag.runs.pipeline import train_run
+    from pnag.runs.request import TrainRequest
 
     request = TrainRequest(
         table=lut,
@@ -75,13 +78,18 @@ def train(
         epochs=epochs,
         fresh=fresh,
     )
-    trained = train_run(request, tell=say, progress=Progress)
+    trained = train_run(request, tell=say, progress=Progress, alone=_alone)
     if trained is None:
         return
     if json:
         print_json(_document(trained))
     else:
         print_text(_text(trained))
+
+
+def _alone(lock: Path) -> AbstractContextManager[None]:
+    remedy = "wait until that training has ended, or choose another --out"
+    return holding(lock, f"run {lock.parent}", remedy)
 
 
 def _document(trained: Trained) -> dict[str, Any]:

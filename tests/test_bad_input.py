@@ -46,7 +46,8 @@ TRAIN = "--lut good.parquet --accuracy good.csv"
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with good files and bad ones."""
-    from pnag.runs.pipeline import TrainRequest, train_run
+    from pnag.runs.pipeline import train_run
+    from pnag.runs.request import TrainRequest
     from profiler.console import Progress
 
     desk = tmp_path_factory.mktemp("desk")

@@ -11,7 +11,7 @@ from pnag.data.split import ImageData, Normalisation, Split, SplitName, TensorSp
 from pnag.errors import DataError
 from profiler.console import say
 
-__all__ = ["ImageData", "Normalisation", "Split", "SplitName", "TensorSplit", "load_data"]
+__all__ = ["ImageData", "Normalisation", "Split", "SplitName", "TensorSplit", "load_data", "locate_data"]
 
 KNOWN = "digits, cifar10, cifar10:DIR, imagefolder:DIR, parquet:DIR"
 
@@ -42,3 +42,11 @@ def load_data(
     if kind == "imagefolder" and place:
         return image_folder(Path(place), resolution, seed, tell)
     raise DataError(f"unknown data set '{name}'; known are {KNOWN}")
+
+
+def locate_data(name: str, *, root: str | Path = "data") -> str:
+    """The name with its folder in full, so that it means the same data set from any folder."""
+    kind, _, place = name.partition(":")
+    if kind == "cifar10":
+        place = place or str(root)
+    return f"{kind}:{Path(place).resolve()}" if place else name

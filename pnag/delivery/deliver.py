@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lut.errors import LutError
 from lut.table import LatencyTable
 from pnag.data.load import ImageData, load_data
+from pnag.data.split import Normalisation
 from pnag.delivery.export import ExportReport, export_network
 from pnag.delivery.metadata import describe_network
-from pnag.errors import RunError
+from pnag.errors import DataError, RunError
 from pnag.generator.generate import Candidate, Generator
-from pnag.runs.run import TABLE, Run
+from pnag.runs.kept_images import load_images
+from pnag.runs.run import IMAGES, TABLE, Run
 from pnag.space.search_space import SearchSpace
 from pnag.supernet.evaluation import accuracy, calibrated_subnet, calibration_batches
 from pnag.supernet.supernet import Supernet
@@ -41,8 +45,9 @@ class Delivered:
 class Workshop:
     """Builds, exports and examines networks of one run. Loading the supernet and the data happens once.
 
-    `untrained` says why the networks have no trained weights, None where they have. Raises `RunError` if table or
-    supernet are not those that the run was made with.
+    `untrained` says why the networks have no trained weights, None where they have; `unexamined` why their accuracy
+    cannot be measured though they have, once that was tried. Raises `RunError` if table or supernet are not those that
+    the run was made with.
     """
 
     def __init__(self, run: Run) -> None:
@@ -50,8 +55,8 @@ class Workshop:
         self.table = _table_of(run)
         self.space = SearchSpace.from_dict(self.table.metadata.space)
         self._record = run.done("supernet")
-        self.data: ImageData | None = None
         self._supernet: Supernet | None = None
+        self.unexamined: str | None = None
         self.untrained = self._why_untrained()
         if self.untrained is not None:
             return
@@ -59,8 +64,34 @@ class Workshop:
         self._supernet = Supernet.load(run.directory / record["path"], self.space)
         if self._supernet.sha256() != record["sha256"]:
             raise RunError(f"{record['path']} is not the supernet that {run.directory} learnt from; train again")
-        self.data = load_data(record["data_name"], resolution=self.space.resolution, seed=record["data_seed"])
-        self._calibration = calibration_batches(self.data)
+        self._calibration = self._calibration_images()
+
+    @cached_property
+    def data(self) -> ImageData | None:
+        """The data set of the supernet; None where there is none, or it is not there or not the same any more."""
+        if self._supernet is None or self._record is None:
+            return None
+        name = self._record["data_name"]
+        try:
+            data = load_data(name, resolution=self.space.resolution, seed=self._record["data_seed"])
+        except DataError as error:
+            self.unexamined = str(error)
+            return None
+        if data.sha256 != self._record["data"]["sha256"]:
+            self.unexamined = f"data set {name} is not the one any more that {self.run.directory} was trained on"
+            return None
+        return data
+
+    def _calibration_images(self) -> list[Tensor]:
+        """What batch-norm is re-estimated on: kept in the run, or of the data set for a run of an older release."""
+        record = self._record or {}
+        about = record["data"]
+        if "images" in record:
+            normalisation = Normalisation(tuple(about["mean"]), tuple(about["std"]))
+            return load_images(self.run.path(IMAGES), normalisation)
+        if self.data is None:
+            raise RunError(f"{self.unexamined}; {self.run.directory} needs it to deliver networks, train it again")
+        return calibration_batches(self.data)
 
     def _why_untrained(self) -> str | None:
         if self._record is None:
@@ -77,13 +108,13 @@ class Workshop:
     def build(self, candidate: Candidate) -> Delivered:
         """The network of a candidate: cut out of the supernet with batch-norm re-estimated, else untrained."""
         architecture = candidate.architecture
-        if self._supernet is None or self.data is None:
+        if self._supernet is None:
             network = build_network(self.space.decompose(architecture))
             randomise(network)
             return Delivered(candidate, network, False, self._describe(candidate, None))
         network = calibrated_subnet(self._supernet, architecture, self._calibration)
         network = network.to(memory_format=torch.contiguous_format)
-        reached = accuracy(network, self.data.test)
+        reached = None if self.data is None else accuracy(network, self.data.test)
         return Delivered(candidate, network, True, self._describe(candidate, reached), reached)
 
     def _describe(self, candidate: Candidate, reached: float | None) -> dict[str, Any]:
@@ -91,14 +122,15 @@ class Workshop:
         labels: Sequence[str] | None = None
         images: dict[str, Any] = {}
         source = self._predicted(candidate.accuracy)
-        if self.data is not None:
-            labels = self.data.class_names
-            images = {"mean": self.data.normalisation.mean, "std": self.data.normalisation.std}
+        if self._supernet is not None:
+            about = (self._record or {})["data"]
+            labels, images = about["class_names"], {"mean": about["mean"], "std": about["std"]}
+        if reached is not None and self.data is not None:
             source = f"measured on {self.data.name}, test split"
         return describe_network(
             candidate.architecture,
             self.space,
-            trained=reached is not None,
+            trained=self._supernet is not None,
             labels=labels,
             budget_ms=candidate.budget_ms,
             cost_ms=candidate.cost_ms,

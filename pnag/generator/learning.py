@@ -82,6 +82,14 @@ def rounds_of(evaluations: int, rounds: int = ROUNDS) -> tuple[int, int]:
     return first, max(1, (evaluations - first) // rounds)
 
 
+@dataclass(frozen=True)
+class RoundsDone:
+    """How far rounds have come: so many have made their proposals, and what draws them is in this state now."""
+
+    number: int = 0
+    random_state: Mapping[str, Any] | None = None
+
+
 def train_in_rounds(
     space: SearchSpace,
     cost_model: CostModel,
@@ -94,19 +102,27 @@ def train_in_rounds(
     per_round: int = EVALUATIONS_PER_ROUND,
     seed: int = 0,
     progress: Progress | None = None,
+    done: RoundsDone | None = None,
+    remember: Callable[[Tokens, RoundsDone], None] | None = None,
     **options: Any,
 ) -> tuple[Generator, Tokens, Array]:
     """Spend accuracy evaluations where they tell most: train, propose (`pnag.generator.proposals`), ask, train again.
 
     Starts from an archive if one is given, else from `first` random architectures that `ask` answers. Returns
     the generator with the grown archive, (M, length) and (M,). `options` go to `train_generator`.
+
+    `remember` is told what a round proposes, before it is asked, and how far the rounds have come then. Given the
+    last of these as `done`, and an archive that has grown by all proposals until then, the call goes on from there
+    to the same result.
     """
-    rng = np.random.default_rng([seed, 7])
+    rng, done = np.random.default_rng([seed, 7]), done or RoundsDone()
+    if done.random_state is not None:
+        rng.bit_generator.state = dict(done.random_state)
     if tokens is None or accuracy is None:
         tokens = space.sample(first, rng)
         accuracy = ask(tokens)
     report = progress or (lambda share: None)
-    for number in range(rounds + 1):
+    for number in range(min(done.number, rounds), rounds + 1):
         generator, posterior = train_to_propose(
             space, cost_model, tokens, accuracy, seed=seed + number,
             progress=_Part(report, number / (rounds + 1), 1 / (rounds + 1)), **options,
@@ -115,6 +131,8 @@ def train_in_rounds(
             proposed = propose(generator, posterior, tokens, per_round, rng)
             if not len(proposed):
                 break  # the whole space is known
+            if remember is not None:
+                remember(proposed, RoundsDone(number + 1, rng.bit_generator.state))
             tokens = np.concatenate([tokens, proposed])
             accuracy = np.concatenate([accuracy, ask(proposed)])
     report(1.0)

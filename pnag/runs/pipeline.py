@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lut.files import require_writable
 from lut.table import LatencyTable
-from pnag.accuracy.archive import DEFAULT, SHIPPED, AccuracyArchive, find_archive
-from pnag.data.load import ImageData, load_data
+from pnag.accuracy.archive import SHIPPED, AccuracyArchive
+from pnag.data.load import ImageData, load_data, locate_data
 from pnag.errors import ArchiveError, RunError
 from pnag.generator.generate import PROVENANCE, Generator
-from pnag.generator.learning import rounds_of, train_generator, train_in_rounds
-from pnag.generator.methods import find_method
+from pnag.generator.learning import RoundsDone, rounds_of, train_generator, train_in_rounds
+from pnag.runs.kept_images import keep_images
+from pnag.runs.plan import Plan
 from pnag.runs.plots import PlottedNetwork, plot_networks
-from pnag.runs.run import ARCHIVE, GENERATOR, PLOT, SUPERNET, TABLE, Run, sha256_of
+from pnag.runs.request import TrainRequest
+from pnag.runs.run import ARCHIVE, GENERATOR, IMAGES, LOCK, MANIFEST, PLOT, ROUNDS, SUPERNET, TABLE, Run, sha256_of
 from pnag.search.evolution import Ask
 from pnag.space.sampling import sample_archive
 from pnag.space.search_space import SearchSpace
@@ -38,60 +41,7 @@ _EVEN_ODDS = 0.5
 
 Array = NDArray[np.float64]
 ProgressOf = Callable[[str, float], AbstractContextManager[Progress]]
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """What to train. `data` names a data set, `supernet` a checkpoint to evaluate on it instead of training one;
-    `accuracy` an archive that makes both unnecessary: a file, or the name of one that comes with the program. With none
-    of them the default one of these is taken. `architectures` is how many are evaluated in all, `rounds` in how many
-    further rounds the generator proposes some of them, `resolution` the side of the data's images.
-    """
-
-    table: Path
-    out: Path
-    data: str | None = None
-    supernet: Path | None = None
-    accuracy: str | Path | None = None
-    method: str = "pnag"
-    seed: int = 0
-    architectures: int = 500
-    rounds: int = 0
-    resolution: int | None = None
-    epochs: float | None = None
-    fresh: bool = False
-
-    def check(self) -> None:
-        """Raise `PnagError` for names that are not known and combinations that mean nothing."""
-        if self.accuracy and (self.data or self.supernet):
-            raise RunError("--accuracy gives the accuracies already; leave out --data and --supernet")
-        if self.supernet and not self.data:
-            raise RunError("--supernet needs images to evaluate it on; give --data, for instance imagefolder:DIR")
-        if self.rounds and not self.data:
-            raise RunError("--rounds asks the supernet for accuracies; give --data")
-        find_method(self.method)
-        if self.data:
-            preset(self.data)
-
-    @property
-    def archive(self) -> Path | None:
-        """The file that accuracies are taken from, if they are not asked of a supernet. Raises `ArchiveError`."""
-        return None if self.data else find_archive(self.accuracy or DEFAULT)
-
-    def identity(self, table: LatencyTable) -> dict[str, Any]:
-        """What makes two trainings the same one."""
-        return {
-            "table_sha256": table.content_sha256,
-            "data": self.data,
-            "supernet_sha256": sha256_of(self.supernet) if self.supernet else None,
-            "accuracy_sha256": sha256_of(self.archive) if self.archive else None,
-            "method": self.method,
-            "seed": self.seed,
-            "architectures": self.architectures,
-            "rounds": self.rounds,
-            "resolution": self.resolution,
-            "epochs": self.epochs,
-        }
+Alone = Callable[[Path], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -104,23 +54,30 @@ class Trained:
     generator: Generator
 
 
-def train_run(request: TrainRequest, *, tell: Callable[[str], None], progress: ProgressOf) -> Trained | None:
+def train_run(
+    request: TrainRequest, *, tell: Callable[[str], None], progress: ProgressOf, alone: Alone = lambda _: nullcontext()
+) -> Trained | None:
     """Train in `request.out`, going on with what an earlier, equal request left there.
 
-    `tell` takes notices, `progress` a label and a total and gives a context manager. Under torchrun the first
+    `tell` takes notices, `progress` a label and a total and gives a context manager; so does `alone`, which is given
+    the path of a lock file and sees to it that no other process trains this run meanwhile. Under torchrun the first
     process returns the result, the others None when they have done their share. What a new run is given is looked
-    at before anything is written. Raises `PnagError` and `LutError` subclasses.
+    at before anything is written. With another table than before, supernet and accuracies stay and the generator is
+    learnt again. Raises `PnagError` and `LutError` subclasses.
     """
     team = Team.gather()
     if not team.leads:
         team.follow()
         return None
+    request = request.resolved()
     request.check()
     if request.supernet is not None and not request.supernet.is_file():
         raise RunError(f"no file {request.supernet}; check the path")
-    table = LatencyTable.load(request.table)
-    run = Run.start(request.out, request.identity(table), fresh=request.fresh)
-    trained = _Training(request, run, table, team, tell, progress).finish()
+    training = _Training(request, LatencyTable.load(request.table), team, tell, progress)
+    training.look()
+    with alone(request.out / LOCK):
+        training.run = Run.start(request.out, training.identity(), fresh=request.fresh)
+        trained = training.finish()
     team.dismiss()
     return trained
 
@@ -128,34 +85,51 @@ def train_run(request: TrainRequest, *, tell: Callable[[str], None], progress: P
 @dataclass
 class _Training:
     request: TrainRequest
-    run: Run
     table: LatencyTable
     team: Team
     tell: Callable[[str], None]
     progress: ProgressOf
+    run: Run = field(init=False)
 
-    def finish(self) -> Trained:
+    def __post_init__(self) -> None:
         self.space = SearchSpace.from_dict(self.table.metadata.space)
         self.costs = self.space.cost_model(self.table)
-        if not self.run.stages:
-            self._look_at_what_is_given()
-        if self.run.done("table") is None:
-            with self.run.stage("table") as record:
-                self.table.save(self.run.path(TABLE))
-                record |= {"path": TABLE, "from": str(self.request.table), "sha256": self.table.content_sha256}
+        goes_on = Run.is_in(self.request.out) and not self.request.fresh
+        self._before = Run.load(self.request.out) if goes_on else None
+
+    def look(self) -> None:
+        """Read the files of a new run, so that a wrong one is refused while nothing is written or removed."""
+        require_writable(self.request.out / MANIFEST)
+        if self._before is not None:
+            return
+        if self.request.data is not None:
+            data = self._data
+            if self.request.supernet is not None:
+                _ = Supernet.load(self.request.supernet, self._trained_space(data))
+        if self.request.archive is not None:
+            _ = self._given
+
+    def identity(self) -> dict[str, Any]:
+        """What the run is asked for. A data set that lies elsewhere now is the same one if its content is."""
+        asked, before = self.request.identity(), self._before
+        record = before.done("supernet") if before else None
+        if before is None or record is None or asked["data"] is None:
+            return asked
+        if asked["data"] != locate_data(record["data_name"]) and self._data.sha256 != record["data"]["sha256"]:
+            raise RunError(
+                f"{self.request.out} was trained on {record['data_name']}, and {asked['data']} is not the same; "
+                "choose another --out, or start over with --fresh"
+            )
+        return asked | {"data": before.asked["data"]}
+
+    def finish(self) -> Trained:
+        """Do what is not done yet."""
+        record = self.run.done("supernet")
+        if self.request.data and record and record["data_name"] != (name := locate_data(self.request.data)):
+            self.run.amend("supernet", data_name=name)
         archive = self._archive()
         generator, archive = self._generator(archive)
-        self._plot(archive, generator)
         return Trained(self.run, self.table, archive, generator)
-
-    def _look_at_what_is_given(self) -> None:
-        """Read the files of a new run, so that a wrong one is refused while nothing is written."""
-        if self.request.supernet is not None:
-            _ = self._supernet
-        elif self.request.data is not None:
-            _ = self._data
-        else:
-            _ = self._given
 
     # -- accuracies -------------------------------------------------------------------------------------
 
@@ -183,35 +157,75 @@ class _Training:
                 f"the table is for images of {self.space.resolution} pixels, these accuracies are of "
                 f"{archive.space.resolution}, the nearest in {path.name}: they rank networks only"
             )
+        if self.request.supernet is not None:
+            self._compare(archive)
         return archive
+
+    def _compare(self, archive: AccuracyArchive) -> None:
+        """Say so if given accuracies are of another supernet than the weights; rounds may not mix the two."""
+        assert self.request.supernet is not None
+        supernet = Supernet.load(self.request.supernet, self._trained_space(self._data))
+        if archive.source.get("supernet") == supernet.sha256():
+            return
+        if self.request.rounds:
+            raise ArchiveError(
+                f"archive {self.request.archive} was not measured with {self.request.supernet}, and --rounds would add "
+                "accuracies of another kind; leave out --rounds or --accuracy"
+            )
+        self.tell("the accuracies given are not of the supernet given: they rank networks, it gives them weights")
 
     @cached_property
     def _data(self) -> ImageData:
         """The data set of the request, loaded once."""
-        return load_data(str(self.request.data), resolution=self._resolution(), seed=self.request.seed, tell=self.tell)
+        name = locate_data(str(self.request.data))
+        return load_data(name, resolution=self._resolution(), seed=self._data_seed(), tell=self.tell)
+
+    def _data_seed(self) -> int:
+        return self.request.seed if self.request.data_seed is None else self.request.data_seed
+
+    def _trained_space(self, data: ImageData) -> SearchSpace:
+        """The space of a supernet for these images."""
+        return replace(self.space, resolution=data.resolution, classes=data.classes)
 
     def _archive(self) -> AccuracyArchive:
-        """The archive of the first, random architectures, loaded, asked of a supernet, or from before."""
+        """The archive so far: loaded, asked of a supernet, or from before."""
         path = self.run.path(ARCHIVE)
         if self.run.done("archive") is not None:
             return AccuracyArchive.load(path, self.space)
         if self.request.archive is not None:
+            archive = self._given
+            if self.request.supernet is not None:
+                _ = self._supernet
             with self.run.stage("archive") as record:
-                self._given.save(path)
-                record |= {"path": ARCHIVE, "sha256": sha256_of(path), "n": len(self._given)}
-            return self._given
-        n, _ = self._planned()
-        tokens = sample_archive(self.space, n, self.costs, np.random.default_rng(self.request.seed))
+                archive.save(self.run.path(ARCHIVE))
+                record |= {"path": ARCHIVE, "sha256": sha256_of(self.run.path(ARCHIVE)), "n": len(archive)}
+            return archive
         _ = self._supernet  # before the clock of this stage starts: its training is a stage of its own
+        tokens = self._first()
         with self.run.stage("archive") as record:
             archive = self._collect(tokens)
-            record |= {"path": ARCHIVE, "sha256": sha256_of(path), "n": len(archive.tokens)}
+            record |= {"path": ARCHIVE, "sha256": sha256_of(self.run.path(ARCHIVE)), "n": len(archive.tokens)}
         return archive
 
-    def _planned(self) -> tuple[int, int]:
-        """How many architectures are evaluated at first, and how many in each round."""
+    def _first(self) -> Tokens:
+        """The architectures to begin with, as planned before an interruption, else drawn and planned."""
+        place = self.run.path(ROUNDS)
+        plan = Plan.load(place, self.space)
+        if plan.first is None:
+            rng = np.random.default_rng(self.request.seed)
+            plan = Plan(first=sample_archive(self.space, self._planned(0)[0], self.costs, rng))
+            plan.save(place, self.space)
+        assert plan.first is not None
+        return plan.first
+
+    def _planned(self, known: int) -> tuple[int, int]:
+        """How many architectures are evaluated at first, and how many in each round, if so many are given."""
         asked = self.request
-        return rounds_of(asked.architectures, asked.rounds) if asked.rounds else (asked.architectures, 0)
+        if not asked.rounds:
+            return asked.architectures, 0
+        if self.request.archive is not None:
+            return 0, max(0, asked.architectures - known) // asked.rounds
+        return rounds_of(asked.architectures, asked.rounds)
 
     def _collect(self, tokens: Tokens) -> AccuracyArchive:
         """Evaluate architectures on the supernet; what an interrupted evaluation found is kept."""
@@ -223,17 +237,23 @@ class _Training:
     def _supernet(self) -> Supernet:
         """The supernet, trained or given, with which the team answers; opened once."""
         data = self._data
-        space = replace(self.space, resolution=data.resolution, classes=data.classes)
+        space = self._trained_space(data)
         if (data.resolution, data.classes) != (self.space.resolution, self.space.classes):
             self.tell(
                 f"accuracies are of {data.name} at {data.resolution} pixels, {data.classes} classes; the table is for "
                 f"{self.space.resolution} pixels, {self.space.classes} classes: they rank networks, and exported "
                 "networks will have untrained weights"
             )
-        task = SupernetTask(space, str(self.request.data), self.request.seed, self._config(), self.run.path(SUPERNET))
+        name = locate_data(str(self.request.data))
+        task = SupernetTask(space, name, self._data_seed(), self._config(), self.run.path(SUPERNET))
         done = self.run.done("supernet")
         if done is not None:
-            return self.team.open(replace(task, checkpoint=self.run.directory / done["path"]), data)
+            if done["data"]["sha256"] != data.sha256:
+                raise RunError(
+                    f"{data.name} is not the data set any more that {self.run.directory} was trained on; restore it, "
+                    "choose another --out, or start over with --fresh"
+                )
+            return self.team.open(replace(task, checkpoint=self.run.path(done["path"])), data)
         with self.run.stage("supernet") as record:
             if self.request.supernet is not None:
                 path = self.request.supernet.resolve()
@@ -247,13 +267,17 @@ class _Training:
                 "sha256": supernet.sha256(),
                 "space": space.to_dict(),
                 "data": dict(data.identity),
-                "data_name": self.request.data,
-                "data_seed": self.request.seed,
+                "data_name": name,
+                "data_seed": self._data_seed(),
+                "images": keep_images(self.run.path(IMAGES), data),
             }
         return supernet
 
     def _resolution(self) -> int:
         """Side of the data's images: as asked, the table's for folders and small images, else a small one."""
+        done = self._before.done("supernet") if self._before else None
+        if done is not None:
+            return int(done["space"]["resolution"])
         if self.request.resolution is not None:
             return self.request.resolution
         folder = str(self.request.data).startswith("imagefolder:")
@@ -268,8 +292,32 @@ class _Training:
     # -- evaluator and generator ------------------------------------------------------------------------
 
     def _generator(self, archive: AccuracyArchive) -> tuple[Generator, AccuracyArchive]:
-        if self.run.done("generator") is not None:
-            return Generator.load(self.run.directory), archive
+        done, kept = self.run.done("generator"), self.run.done("table")
+        if done is not None and kept is not None:
+            if done.get("table_sha256", kept["sha256"]) == self.table.content_sha256:
+                generator = Generator.load(self.run.directory)
+                self._plot(archive, generator)
+                return generator, archive
+            self.tell(f"{self.run.directory} has another table now: its accuracies stay, the generator is learnt again")
+        with self.run.stage("generator") as record:
+            generator = self._learn(archive)
+            self._keep_table()
+            generator.save(self.run.place)
+            archive = AccuracyArchive.load(self.run.path(ARCHIVE), self.space)
+            record |= {"path": GENERATOR, "sha256": sha256_of(self.run.path(GENERATOR)), "n": len(archive)}
+            record["table_sha256"] = self.table.content_sha256
+            record["archive_sha256"] = sha256_of(self.run.path(ARCHIVE))  # rounds and searches have grown it
+        self.run.path(PLOT).unlink(missing_ok=True)
+        self._plot(archive, generator)
+        return generator, archive
+
+    def _keep_table(self) -> None:
+        with self.run.stage("table") as record:
+            self.table.save(self.run.path(TABLE))
+            record |= {"path": TABLE, "from": str(self.request.table), "sha256": self.table.content_sha256}
+
+    def _learn(self, archive: AccuracyArchive) -> Generator:
+        """Train evaluator and generator, in rounds where these were asked for and have something to ask."""
         fidelity = self.table.metadata.fidelity
         if fidelity is None:
             self.tell(
@@ -287,27 +335,35 @@ class _Training:
             },
         }
         ask: Ask | None = self._ask if self.request.data else None
-        with self.run.stage("generator") as record, self.progress("learning", 1) as progress:
+        first = int((self.run.done("archive") or {}).get("n", len(archive)))
+        tokens, accuracy = archive.tokens[:first], archive.accuracy[:first]
+        _, per_round = self._planned(first)
+        if self.request.rounds and not per_round:
+            self.tell(f"{first} accuracies are known, and --architectures asks for no more: there are no rounds")
+        with self.progress("learning", 1) as progress:
             report = _shares(progress)
-            if self.request.rounds:
-                generator, _, _ = train_in_rounds(
-                    self.space, self.costs, self._ask, tokens=archive.tokens, accuracy=archive.accuracy,
-                    rounds=self.request.rounds, per_round=self._planned()[1], progress=report, **options,
-                )  # fmt: skip
-            else:
-                generator = train_generator(
-                    self.space, self.costs, archive.tokens, archive.accuracy, progress=report, ask=ask, **options
-                )
-            generator.save(self.run.directory)
-            archive = AccuracyArchive.load(self.run.path(ARCHIVE), self.space)
-            record |= {"path": GENERATOR, "sha256": sha256_of(self.run.path(GENERATOR)), "n": len(archive)}
-            record["archive_sha256"] = sha256_of(self.run.path(ARCHIVE))  # rounds and searches have grown it
-        return generator, archive
+            if not per_round:
+                return train_generator(self.space, self.costs, tokens, accuracy, progress=report, ask=ask, **options)
+            plan = Plan.load(self.run.path(ROUNDS), self.space)
+            proposed = plan.all_proposed(self.space)
+            if len(proposed):
+                tokens, accuracy = np.concatenate([tokens, proposed]), np.append(accuracy, self._ask(proposed))
+            generator, _, _ = train_in_rounds(
+                self.space, self.costs, self._ask, tokens=tokens, accuracy=accuracy, rounds=self.request.rounds,
+                per_round=per_round, progress=report, done=plan.done, remember=self._remember, **options,
+            )  # fmt: skip
+            return generator
+
+    def _remember(self, proposed: Tokens, done: RoundsDone) -> None:
+        """Write a round's proposals down before they are asked."""
+        place = self.run.path(ROUNDS)
+        Plan.load(place, self.space).after(proposed, done).save(place, self.space)
 
     def _ask(self, tokens: Tokens) -> Array:
         """Accuracies, shape (n,), of architectures that the search wants to know; they join the archive."""
-        archive = self._collect(tokens)
-        known = dict(zip(map(bytes, archive.tokens), archive.accuracy.tolist(), strict=True))
+        known = _by_tokens(AccuracyArchive.load(self.run.path(ARCHIVE), self.space))
+        if any(bytes(row) not in known for row in tokens):
+            known = _by_tokens(self._collect(tokens))
         return np.array([known[bytes(row)] for row in tokens])
 
     def _plot(self, archive: AccuracyArchive, generator: Generator) -> None:
@@ -324,6 +380,10 @@ class _Training:
             frontier=[PlottedNetwork(c.budget_ms, c.cost_ms, c.accuracy) for c in found],
             title=f"{self.table.metadata.device.get('model', '')}, {self.table.metadata.runtime.get('name', '')}",
         )
+
+
+def _by_tokens(archive: AccuracyArchive) -> dict[bytes, float]:
+    return dict(zip(map(bytes, archive.tokens), archive.accuracy.tolist(), strict=True))
 
 
 def _shares(progress: Progress) -> Callable[[float], None]:

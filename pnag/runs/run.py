@@ -2,11 +2,15 @@
 
     runs/NAME/
         run.json           what was asked, what each stage made, hashes of all of it
-        table.parquet      the latency table that was learnt from
+        run.lock           held by the process that trains
         supernet/          checkpoints and curve of the supernet, where one was trained
+        images.npz         the training images that batch-norm statistics are estimated from
         archive.parquet    architectures with their accuracies
-        networks.png       evaluated and generated networks, latency against accuracy
+        rounds.json        which of them each round proposed
+        table.parquet      the latency table that was learnt from
         generator.npz      evaluator and generator: all that pnag-generate needs
+        networks.png       evaluated and generated networks, latency against accuracy
+        .fresh/            a run that is to take this one's place, until it has a finished stage
 
 A stage whose output is recorded in the manifest is not done again, so a killed training goes on where it was.
 """
@@ -18,7 +22,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -31,8 +35,13 @@ MANIFEST = "run.json"
 TABLE = "table.parquet"
 ARCHIVE = "archive.parquet"
 SUPERNET = "supernet"
+IMAGES = "images.npz"
+ROUNDS = "rounds.json"
 GENERATOR = "generator.npz"
 PLOT = "networks.png"
+LOCK = "run.lock"
+FRESH = ".fresh"
+_CLEARED = ".cleared"
 RUNS = Path("runs")
 
 
@@ -44,26 +53,36 @@ def sha256_of(path: str | Path) -> str:
 
 @dataclass
 class Run:
-    """A run directory that is open. `asked` identifies the run: another training may not go on in its place."""
+    """A run directory that is open. `asked` identifies the run: another training may not go on in its place.
+
+    `place` is where its files are: `directory`, or a folder within it as long as another run is still there.
+    """
 
     directory: Path
     asked: Mapping[str, Any]
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     created: str = ""
+    place: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.place = self.directory
 
     @classmethod
     def start(cls, directory: str | Path, asked: Mapping[str, Any], *, fresh: bool = False) -> Self:
         """Begin a run, or go on with the one that is there. Nothing is written before its first stage is done.
 
-        Raises `RunError` if the directory holds a run that was asked for with other settings, unless `fresh`,
-        and `OutputError` if it could not be written.
+        With `fresh` the run that is there stays until the new one has finished its first stage; if the new one is
+        interrupted before, the same call goes on with it. Raises `RunError` if the directory holds a run that was
+        asked for with other settings, unless `fresh`, and `OutputError` if it could not be written.
         """
         directory = Path(directory)
         run = cls(directory, json.loads(json.dumps(asked)), created=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         require_writable(directory / MANIFEST)
+        _finish_replacing(directory)
         if fresh:
-            _clear(directory)
-        if not (directory / MANIFEST).is_file():
+            run._begin_aside()
+            return run
+        if not cls.is_in(directory):
             return run
         found = cls.load(directory)
         if different := [key for key in run.asked if run.asked[key] != found.asked.get(key)]:
@@ -72,6 +91,21 @@ class Run:
                 "choose another --out, or start over with --fresh"
             )
         return found
+
+    @staticmethod
+    def is_in(directory: str | Path) -> bool:
+        """Whether there is a run in that folder, whole or not."""
+        return (Path(directory) / MANIFEST).is_file()
+
+    def _begin_aside(self) -> None:
+        """Work in a folder within `directory`, with what an interrupted run of the same request left there."""
+        self.place = self.directory / FRESH
+        if self.is_in(self.place):
+            with suppress(RunError):
+                if type(self).load(self.place).asked == self.asked:
+                    return
+        shutil.rmtree(self.place, ignore_errors=True)
+        self._write()
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
@@ -99,8 +133,8 @@ class Run:
         return cls.load(finished[-1].parent)
 
     def path(self, name: str) -> Path:
-        """Where a file of this run lies."""
-        return self.directory / name
+        """Where a file of this run lies; an absolute `name` is its own answer."""
+        return self.place / name
 
     def done(self, stage: str) -> Mapping[str, Any] | None:
         """What a finished stage recorded, or None."""
@@ -114,10 +148,18 @@ class Run:
         yield record
         self.stages[name] = record | {"seconds": round(time.monotonic() - started_s, 2)}
         self._write()
+        if self.place != self.directory:
+            _finish_replacing(self.directory)
+            self.place = self.directory
+
+    def amend(self, stage: str, **values: Any) -> None:
+        """Correct what a finished stage recorded, for instance where a data set lies now."""
+        self.stages[stage] |= values
+        self._write()
 
     def _write(self) -> None:
         manifest = {"format": FORMAT, "created": self.created, "asked": self.asked, "stages": self.stages}
-        with replacing(self.directory / MANIFEST) as temporary:
+        with replacing(self.place / MANIFEST) as temporary:
             temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
@@ -129,9 +171,32 @@ def _difference(key: str, found: Mapping[str, Any], asked: Mapping[str, Any]) ->
     return f"{key} = {found.get(key)}, not {asked[key]}"
 
 
+def _finish_replacing(directory: Path) -> None:
+    """Put the run in `FRESH` in the place of the one in `directory`, if it has a finished stage.
+
+    Any step may be the last before a kill: the old run goes first, and a mark says when all of it has gone; then the
+    new files come one by one, the manifest last.
+    """
+    aside = directory / FRESH
+    try:
+        stages = json.loads((aside / MANIFEST).read_text(encoding="utf-8"))["stages"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if not stages:
+        return
+    mark = aside / _CLEARED
+    if not mark.exists():
+        _clear(directory)
+        mark.touch()
+    for path in sorted(aside.iterdir(), key=lambda path: path.name == MANIFEST):
+        if path != mark:
+            path.replace(directory / path.name)
+    shutil.rmtree(aside)
+
+
 def _clear(directory: Path) -> None:
     """Remove what a run made, and nothing else that may lie there."""
-    for name in (MANIFEST, GENERATOR, ARCHIVE, TABLE, PLOT):
+    for name in (MANIFEST, GENERATOR, ARCHIVE, TABLE, PLOT, IMAGES, ROUNDS):
         (directory / name).unlink(missing_ok=True)
     for journal in directory.glob(f"{ARCHIVE}.journal-*"):
         journal.unlink()

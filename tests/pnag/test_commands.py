@@ -62,7 +62,8 @@ def generate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(scope="module")
 def run(table: Path, archive: Path) -> Path:
     """A finished run."""
-    from pnag.runs.pipeline import TrainRequest, train_run
+    from pnag.runs.pipeline import train_run
+    from pnag.runs.request import TrainRequest
     from profiler.console import Progress
 
     out = table.with_name("run")

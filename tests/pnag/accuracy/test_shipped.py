@@ -10,7 +10,8 @@ from benchmarks.imagenet_archive import make
 from lut.table import LatencyTable
 from pnag.accuracy.archive import DEFAULT, SHIPPED, AccuracyArchive, find_archive
 from pnag.errors import ArchiveError
-from pnag.runs.pipeline import TrainRequest, train_run
+from pnag.runs.pipeline import train_run
+from pnag.runs.request import TrainRequest
 from pnag.space.search_space import SearchSpace
 from pnag.space.spaces import load_space
 from profiler.console import Progress

@@ -1,0 +1,51 @@
+"""Training images kept in a run: batch-norm is re-estimated on them where the data set is not at hand."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lut.files import replacing
+from pnag.data.augment import normalise
+from pnag.data.split import ImageData, Normalisation
+from pnag.errors import RunError
+from pnag.supernet.evaluation import CALIBRATION_IMAGES, calibration_batches
+
+_LIMIT_BYTES = 64 << 20
+_BATCH = 128
+
+
+def images_kept(resolution: int) -> int:
+    """How many images of that side are kept: 1,024, or as many as 64 MiB hold."""
+    return max(_BATCH, min(CALIBRATION_IMAGES, _LIMIT_BYTES // (3 * resolution**2)))
+
+
+def keep_images(path: Path, data: ImageData) -> int:
+    """Write the fixed training images for calibration, as 8-bit pixels; returns how many. Raises `OutputError`."""
+    batches = calibration_batches(data, images_kept(data.resolution), _BATCH)
+    pixels = np.concatenate([_pixels(batch, data.normalisation) for batch in batches])
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, images=pixels)
+    return len(pixels)
+
+
+def load_images(path: Path, normalisation: Normalisation) -> list[Tensor]:
+    """The images as batches (B, 3, R, R), normalised. Raises `RunError` if the file is absent or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            pixels = torch.from_numpy(file["images"])
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path} cannot be read ({error}); train again with --fresh") from error
+    return [normalise(part, normalisation.mean, normalisation.std) for part in torch.split(pixels, _BATCH)]
+
+
+def _pixels(images: Tensor, normalisation: Normalisation) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Normalised images as the 8-bit pixels that they were made of."""
+    centre = torch.tensor(normalisation.mean).view(1, 3, 1, 1)
+    spread = torch.tensor(normalisation.std).view(1, 3, 1, 1)
+    values = ((images.cpu() * spread + centre) * 255).round().clamp(0, 255).to(torch.uint8)
+    return values.contiguous().numpy()

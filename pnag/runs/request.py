@@ -1,0 +1,87 @@
+"""What a training is asked for: the options of `pnag-train`, looked at together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pnag.accuracy.archive import DEFAULT, find_archive
+from pnag.data.load import locate_data
+from pnag.errors import RunError
+from pnag.generator.methods import find_method
+from pnag.runs.run import ARCHIVE, Run, sha256_of
+from pnag.supernet.training_config import preset
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train. `data` names a data set, `supernet` a checkpoint to evaluate on it instead of training one;
+    `accuracy` an archive that makes both unnecessary: a file, or the name of one that comes with the program. With none
+    of them the default one of these is taken. Beside `data` and `supernet`, `accuracy` holds what is known already, and
+    the supernet gives networks their weights. `architectures` is how many are evaluated in all, `rounds` in how many
+    further rounds the generator proposes some of them, `resolution` the side of the data's images, `data_seed` what
+    decides about held-out images, `seed` unless given.
+    """
+
+    table: Path
+    out: Path
+    data: str | None = None
+    supernet: Path | None = None
+    accuracy: str | Path | None = None
+    method: str = "pnag"
+    seed: int = 0
+    architectures: int = 500
+    rounds: int = 0
+    resolution: int | None = None
+    epochs: float | None = None
+    fresh: bool = False
+    data_seed: int | None = None
+
+    def resolved(self) -> TrainRequest:
+        """The request with what a run's folder as `supernet` stands for: its checkpoint, data set and accuracies."""
+        if self.supernet is None or not self.supernet.is_dir():
+            return self
+        run = Run.load(self.supernet)
+        record, evaluated = run.done("supernet"), run.done("archive")
+        if record is None:
+            raise RunError(f"{self.supernet} has no trained supernet; name another run, or a checkpoint")
+        return replace(
+            self,
+            supernet=run.path(record["path"]),
+            data=self.data or record["data_name"],
+            data_seed=record["data_seed"],
+            resolution=self.resolution or record["space"]["resolution"],
+            accuracy=self.accuracy or (run.path(ARCHIVE) if evaluated else None),
+        )
+
+    def check(self) -> None:
+        """Raise `PnagError` for names that are not known and combinations that mean nothing."""
+        if self.accuracy and self.data and not self.supernet:
+            raise RunError("--accuracy gives the accuracies already; leave out --data, or give --supernet with it")
+        if self.supernet and not self.data:
+            raise RunError("--supernet needs images to evaluate it on; give --data, for instance imagefolder:DIR")
+        if self.rounds and not self.data:
+            raise RunError("--rounds asks the supernet for accuracies; give --data")
+        find_method(self.method)
+        if self.data:
+            preset(self.data)
+
+    @property
+    def archive(self) -> Path | None:
+        """The file that accuracies are taken from, if they are not asked of a supernet. Raises `ArchiveError`."""
+        return find_archive(self.accuracy or DEFAULT) if self.accuracy or not self.data else None
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two trainings the same one: all but the table, since supernet and accuracies serve any."""
+        return {
+            "data": self.data and locate_data(self.data),
+            "supernet_sha256": sha256_of(self.supernet) if self.supernet else None,
+            "accuracy_sha256": sha256_of(self.archive) if self.archive else None,
+            "method": self.method,
+            "seed": self.seed,
+            "architectures": self.architectures,
+            "rounds": self.rounds,
+            "resolution": self.resolution,
+            "epochs": self.epochs,
+        }
