@@ -6,13 +6,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from devices.errors import DeviceError
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # a system without such locks: what they prevent is then the user's care
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 
 class HeldError(DeviceError):
@@ -41,6 +43,30 @@ def holding(path: Path, what: str, remedy: str) -> Iterator[None]:
         with suppress(OSError):
             path.unlink(missing_ok=True)  # before it is let go: whoever opened it meanwhile sees that it is gone
         os.close(handle)
+
+
+@contextmanager
+def taking_turns(path: Path) -> Iterator[None]:
+    """Wait until no other process is in a body with that file, and keep others waiting meanwhile. The file stays."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if fcntl is not None:
+            with suppress(OSError):  # no locks in this file system
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def lock_file(handle: int) -> bool:
+    """Lock an open file until it is closed; False if another process has it, or nothing can be locked here."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _acquire(path: Path) -> int | None:

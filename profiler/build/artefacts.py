@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -18,6 +19,7 @@ from typing import Any, Protocol, cast
 
 from devices.backend import Artefact, ArtefactFormat
 from lut.blocks import BlockSpec
+from profiler.build.files_in_use import FilesInUse
 from profiler.errors import CacheError, ExportError
 
 # format -> "module:function"; the function takes a cache, the batch and keyword options, returns a factory.
@@ -32,6 +34,7 @@ FACTORIES: Mapping[str, str] = {
 CONVERTERS: Mapping[str, str] = {"tflite": "profiler.build.convert_blocks:convert_blocks"}
 
 _DEFAULT_LIMIT_BYTES = 4 << 30
+_TORN_S = 86400.0  # nothing takes so long to write
 
 # Specs by name, and who is told each name as it is dealt with; returns the reasons of those that failed.
 Ahead = Callable[[Mapping[str, Sequence[BlockSpec]], Callable[[str], None]], dict[str, str]]
@@ -105,13 +108,14 @@ def default_cache_dir() -> Path:
 class ArtefactCache:
     """Files by content under one directory, at most `limit_bytes` of them in all.
 
-    What this object has handed out stays, whatever the limit. Several processes may share a directory.
+    What this object has handed out, or was asked for, stays as long as its process lives, whatever the limit and
+    whoever trims: several processes may share a directory.
     """
 
     def __init__(self, directory: Path | None = None, limit_bytes: int = _DEFAULT_LIMIT_BYTES) -> None:
         self._directory = (directory or default_cache_dir()) / "artefacts"
         self._limit_bytes = limit_bytes
-        self._in_use: set[Path] = set()
+        self._in_use = FilesInUse(self._directory / ".in-use")
 
     def path(self, identity: Mapping[str, Any], suffix: str, write: Callable[[Path], None]) -> Path:
         """The file that `identity` (JSON values) determines; `write` makes it at the path that it is given.
@@ -119,10 +123,8 @@ class ArtefactCache:
         Raises `CacheError` where the cache cannot be written; errors of `write` leave nothing behind.
         """
         path = self._locate(identity, suffix)
-        self._in_use.add(path)
         try:
-            if path.is_file():
-                os.utime(path)
+            if self._is_there(path):
                 return path
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -142,7 +144,19 @@ class ArtefactCache:
     def find(self, identity: Mapping[str, Any], suffix: str) -> Path | None:
         """The file that `identity` determines, if it is there already."""
         path = self._locate(identity, suffix)
-        return path if path.is_file() else None
+        try:
+            return path if self._directory.is_dir() and self._is_there(path) else None
+        except OSError:  # it cannot be written: then nothing is removed from it either
+            return path if path.is_file() else None
+
+    def _is_there(self, path: Path) -> bool:
+        """Whether the file is there; from now on it is in use."""
+        with self._in_use.turn():
+            self._in_use.add(path.name)
+            there = path.is_file()
+            if there:
+                os.utime(path)
+        return there
 
     def _locate(self, identity: Mapping[str, Any], suffix: str) -> Path:
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
@@ -150,11 +164,20 @@ class ArtefactCache:
         return self._directory / name[:2] / f"{name}{suffix}"
 
     def _trim(self) -> None:
-        files = [(entry.stat().st_mtime, entry.stat().st_size, entry) for entry in self._directory.glob("??/[!.]*")]
-        total = sum(size for _, size, _ in files)
-        for _, size, path in sorted(files):
-            if total <= self._limit_bytes:
-                return
-            if path not in self._in_use:
+        with self._in_use.turn():
+            self._drop_torn()
+            files = [(entry.stat().st_mtime, entry.stat().st_size, entry) for entry in self._directory.glob("??/[!.]*")]
+            total = sum(size for _, size, _ in files)
+            used = self._in_use.names() if total > self._limit_bytes else set()
+            for _, size, path in sorted(files):
+                if total <= self._limit_bytes:
+                    return
+                if path.name not in used:
+                    path.unlink(missing_ok=True)
+                    total -= size
+
+    def _drop_torn(self) -> None:
+        """Remove what processes that were killed had begun to write."""
+        for path in self._directory.glob("??/.*"):
+            if time.time() - path.stat().st_mtime > _TORN_S:
                 path.unlink(missing_ok=True)
-                total -= size
