@@ -98,18 +98,26 @@ def prepare(
     """Make every artefact, blocks first, then networks by need; these are left out once their share of `max_s` is up.
 
     When all of `max_s` is, blocks whose file is not there yet fail. `ahead` puts many files into the factory's cache
-    at once: all of them where there is time without limit, else the blocks'.
+    at once, in that order, for the networks' share of the time at most.
     """
     artefacts: dict[str, Artefact] = {}
     left_out: set[str] = set()
     late: set[str] = set()
+    told: set[str] = set()
     started_s = clock()
-    wanted = {unit.name: unit.specs for unit in units if unit.role == "block" or math.isinf(max_s)} if ahead else {}
-    tell = watcher.advance if watcher is not None else None
-    failures = ahead(wanted, lambda _: tell(1, "converting") if tell else None) if ahead else {}
-    for unit in _in_order(units):
+    ordered = _in_order(units)
+
+    def tell(name: str, note: str) -> None:
+        if watcher is not None and name not in told:
+            watcher.advance(1, note)
+        told.add(name)
+
+    share_s = _EXPORT_SHARE * max_s
+    wanted = {unit.name: unit.specs for unit in ordered}
+    failures = ahead(wanted, lambda name: tell(name, "converting"), share_s) if ahead else {}
+    for unit in ordered:
         passed_s = clock() - started_s
-        if unit.role != "block" and passed_s > _EXPORT_SHARE * max_s:
+        if unit.role != "block" and passed_s > share_s and not (ahead and _is_there(factory, unit)):
             left_out.add(unit.name)
             continue
         if unit.name in failures:
@@ -122,8 +130,7 @@ def prepare(
             artefacts[unit.name] = factory.make(unit.name, unit.specs)
         except ExportError as error:
             failures[unit.name] = str(error)
-        if watcher is not None and unit.name not in wanted:
-            watcher.advance(1, unit.role)
+        tell(unit.name, unit.role)
     left, failed = frozenset(left_out), frozenset(late)
     return Prepared(artefacts, failures, left, clock() - started_s, factory.identity(), failed)
 

@@ -36,8 +36,9 @@ CONVERTERS: Mapping[str, str] = {"tflite": "profiler.build.convert_blocks:conver
 _DEFAULT_LIMIT_BYTES = 4 << 30
 _TORN_S = 86400.0  # nothing takes so long to write
 
-# Specs by name, and who is told each name as it is dealt with; returns the reasons of those that failed.
-Ahead = Callable[[Mapping[str, Sequence[BlockSpec]], Callable[[str], None]], dict[str, str]]
+# Specs by name, who is told each name as it is dealt with, and the seconds it may take; returns the reasons of those
+# that failed.
+Ahead = Callable[[Mapping[str, Sequence[BlockSpec]], Callable[[str], None], float], dict[str, str]]
 
 
 class ArtefactFactory(Protocol):
@@ -69,7 +70,7 @@ def ahead_of(format: ArtefactFormat, factory: ArtefactFactory) -> Ahead | None:
         return None
     module, _, function = target.partition(":")
     convert = getattr(import_module(module), function)
-    return lambda wanted, on_done: cast(dict[str, str], convert(wanted, factory, on_done=on_done))
+    return lambda wanted, on_done, max_s: cast(dict[str, str], convert(wanted, factory, on_done=on_done, max_s=max_s))
 
 
 def input_shape(specs: Sequence[BlockSpec], batch: int) -> tuple[int, int, int, int]:

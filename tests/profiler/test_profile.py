@@ -248,7 +248,7 @@ def test_files_made_in_advance_are_not_made_again_and_their_failures_kept():
     blocks = [unit.name for unit in units if unit.role == "block"]
     watcher = Watcher()
 
-    def ahead(wanted, on_done):
+    def ahead(wanted, on_done, max_s):
         for name in wanted:
             on_done(name)
         return {blocks[0]: "no such operator"}
@@ -259,7 +259,50 @@ def test_files_made_in_advance_are_not_made_again_and_their_failures_kept():
     assert watcher.done == len(units)
 
 
-def test_with_little_time_only_blocks_are_made_in_advance():
-    units, asked = job(UNITS).units, []
-    prepare(units, SpecsFactory(1), max_s=60.0, ahead=lambda wanted, _: asked.extend(wanted) or {})
-    assert asked == [unit.name for unit in units if unit.role == "block"]
+def test_with_little_time_blocks_come_first_and_both_get_a_share():
+    units, asked, limits = job(UNITS).units, [], []
+
+    def ahead(wanted, on_done, max_s):
+        asked.extend(wanted)
+        limits.append(max_s)
+        return {}
+
+    prepare(units, SpecsFactory(1), max_s=60.0, ahead=ahead)
+    roles = {unit.name: unit.role for unit in units}
+    assert sorted(asked) == sorted(roles)
+    assert [roles[name] for name in asked] == sorted((roles[name] for name in asked), key=lambda role: role != "block")
+    assert limits == [24.0]
+
+
+class Cached(SpecsFactory):
+    """Every second file is there already; a new one takes a second."""
+
+    def __init__(self, names):
+        super().__init__(1)
+        self.there, self.now_s = set(names[::2]), 0.0
+        self.name_of = {}
+
+    def is_cached(self, specs):
+        return self.name_of[specs] in self.there
+
+    def make(self, name, specs):
+        self.now_s += 0.0 if name in self.there else 1.0
+        return super().make(name, specs)
+
+
+def test_when_the_time_for_networks_is_up_those_that_are_there_are_kept():
+    units = job(UNITS).units
+    networks = [unit.name for unit in units if unit.role != "block"]
+    factory = Cached([*networks, *(unit.name for unit in units if unit.role == "block")])
+    factory.name_of = {unit.specs: unit.name for unit in units}
+
+    def ahead(wanted, on_done, max_s):
+        factory.now_s += max_s + 0.5  # the converter is stopped in time, and that takes a moment
+        return {}
+
+    watcher = Watcher()
+    prepared = prepare(units, factory, watcher, max_s=60.0, ahead=ahead, clock=lambda: factory.now_s)
+    assert set(prepared.left_out) == set(networks) - factory.there
+    assert set(prepared.artefacts) == {unit.name for unit in units} - prepared.left_out
+    assert not prepared.late
+    assert watcher.done == len(prepared.artefacts)

@@ -8,14 +8,14 @@ from typing import Any
 
 from lut.blocks import BlockSpec
 from profiler.build.artefacts import ArtefactCache, input_shape
-from profiler.build.modules import Network, build_block, randomise
+from profiler.build.modules import Network, build_block, randomise, scheme_sha256
 from profiler.build.tflite.compose import compose
 from profiler.build.tflite.converter import convert, converter_versions
 from profiler.build.tflite.file import pack
 from profiler.build.tflite.template import Template, layers_of, pattern
 from profiler.errors import ExportError, TemplateError
 
-_VERSION = 1  # raise it when patterns are given other weights
+_VERSION = 1  # raise it when the same pattern is converted in another way
 
 
 class TemplateLibrary:
@@ -61,6 +61,7 @@ class TemplateLibrary:
             "format": "tflite-template",
             "version": _VERSION,
             "converters": converter_versions(),
+            "scheme_sha256": scheme_sha256(),
             "batch": self._batch,
             "block": wanted.key,
         }
