@@ -22,7 +22,8 @@ from devices.backend import Artefact, Program, Slice
 from devices.host.litert import open_litert
 from devices.spec import load_spec
 from lut.blocks import BlockSpec
-from pnag.space.search_space import SearchSpace, load_space
+from pnag.space.search_space import SearchSpace
+from pnag.space.spaces import load_space
 from profiler.build.artefacts import ArtefactCache, input_shape
 from profiler.build.convert_blocks import convert_blocks, workers_allowed
 from profiler.build.export_tflite import TfliteFactory

@@ -76,7 +76,10 @@ class Template:
     @classmethod
     def learn(cls, content: bytes, module: nn.Module) -> Template:
         """From the converter's file of `module`. Raises `TemplateError` if `fill` cannot make that file again."""
-        model = unpack(content)
+        try:
+            model = unpack(content)
+        except Exception as error:  # the parser has no errors of its own, down to struct.error
+            raise TemplateError(f"the file of a template is damaged ({type(error).__name__})") from error
         layers, found = layers_of(module), [biases for _, biases in _weighted(model)]
         if len(layers) != len(found):
             raise TemplateError(f"the converter made {len(found)} operators with weights of {len(layers)} layers")

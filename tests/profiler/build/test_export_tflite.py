@@ -22,7 +22,7 @@ from profiler.build import export_tflite
 from profiler.build.artefacts import ArtefactCache, open_factory
 from profiler.build.convert_blocks import convert_blocks
 from profiler.build.export_tflite import TfliteFactory
-from profiler.build.modules import build_block, randomise
+from profiler.build.modules import build_block, build_network, randomise
 from profiler.build.parity import Precision, parity, run_file
 from profiler.errors import ExportError
 from tests.tflite_runtime_env import old_python, run_with_tflite_runtime
@@ -146,6 +146,13 @@ def test_ranges_come_from_the_calibration_images(factory: TfliteFactory, tmp_pat
     expected = head(images[:2]).detach().numpy()
     found = run_file(path, images[:2].numpy())
     assert abs(found - expected).max() < 0.1 * abs(expected).max()
+
+
+def test_where_no_cache_can_be_written_the_converter_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PNAG_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(export_tflite, "convert", lambda *given, **options: b"converted")
+    assert export_tflite.tflite_bytes(build_network([BLOCK]), (1, *BLOCK.input_shape)) == b"converted"
 
 
 class DataDependent(nn.Module):

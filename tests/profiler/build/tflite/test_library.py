@@ -189,6 +189,8 @@ def test_a_converter_that_does_something_else_makes_no_template(library: Templat
     content = library.compose(block, (1, *SPECS[1].input_shape))
     assert content is not None
     assert Template.learn(content, block).bias_shifts == (0.0, 0.0)
+    with pytest.raises(TemplateError, match="damaged"):
+        Template.learn(content[: len(content) // 2], block)
     with pytest.raises(TemplateError, match="changed a bias"):
         Template.learn(content, network_of([SPECS[1]], seed=1))
     with pytest.raises(TemplateError, match="2 operators with weights of 7 layers"):
