@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from devices.errors import ConnectionLostError, DeviceError, MeasurementError
+from devices.errors import ConnectionLostError, DeviceError, MeasurementError, one_line
 
 # After these the context is gone: every later call fails, and only a new process can go on.
 _LOST = (
@@ -32,11 +32,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
-
-
 def explain(error: BaseException, name: str, gpu: str, batch: int) -> DeviceError:
     """The error to raise for `error`, which came of `name` at that batch (0: unknown) on that card."""
     errors = list(_chain(error))
@@ -49,9 +44,7 @@ def explain(error: BaseException, name: str, gpu: str, batch: int) -> DeviceErro
         at = f" at batch {batch}" if batch else ""
         return MeasurementError(f"{name}: out of memory on {gpu}{at}; take a smaller --batch, or free the card")
     if says(_LOST):
-        return ConnectionLostError(f"{gpu} failed at {name} ({_first_line(error)}); run the same command again")
+        return ConnectionLostError(f"{gpu} failed at {name} ({one_line(error)}); run the same command again")
     if says(_CAPTURE):
-        return MeasurementError(
-            f"{name} cannot be captured in a CUDA graph ({_first_line(errors[-1])}); use --mode eager"
-        )
-    return MeasurementError(f"{name} does not run on {gpu}: {_first_line(error)}")
+        return MeasurementError(f"{name} cannot be captured in a CUDA graph ({one_line(errors[-1])}); use --mode eager")
+    return MeasurementError(f"{name} does not run on {gpu}: {one_line(error)}")

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lut.calibration.ranks import rank_correlation
 from pnag.accuracy.evidence import Evidence, Strengths
 from pnag.accuracy.features import FeatureMap
 from pnag.accuracy.predictor import AccuracyPredictor
@@ -315,13 +316,3 @@ def _factor_precision(design: NDArray[Any]) -> Factor:
     precision[np.diag_indices_from(precision)] += 1.0
     factor: Factor = cho_factor(precision, lower=True, overwrite_a=True, check_finite=False)
     return factor
-
-
-def rank_correlation(a: Array, b: Array) -> float:
-    """Spearman's rank correlation; NaN where one of the two is constant."""
-    from scipy.stats import rankdata
-
-    x, y = rankdata(a), rankdata(b)
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(np.corrcoef(x, y)[0, 1])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lut.words import class_name, printable
+from pnag.data import imagenet
 from pnag.data.augment import Augmentation, normalise
 from pnag.data.decode import decode, quietly
 from pnag.data.names import Tell, tell_left_out
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # The statistics that once-for-all's published weights were trained with.
-IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+IMAGENET = Normalisation(imagenet.MEAN, imagenet.STD)
 
 _RESIZE = 1.143  # the usual 256 for a centre crop of 224
 _WORKERS = 4

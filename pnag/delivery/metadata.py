@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from pnag.data import imagenet
 from pnag.errors import ModelFileError
 from pnag.space.architecture import Architecture
 from pnag.space.search_space import SearchSpace
@@ -30,10 +31,6 @@ PT2_ENTRY = "pnag.json"
 LABELS_FILE = "labels.txt"
 SCHEMA_VERSION = 1
 
-# Normalisation that once-for-all's ImageNet networks expect, for RGB in 0 … 1.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 def describe_network(
     architecture: Architecture,
@@ -41,8 +38,8 @@ def describe_network(
     *,
     trained: bool,
     labels: Sequence[str] | None = None,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    mean: Sequence[float] = imagenet.MEAN,
+    std: Sequence[float] = imagenet.STD,
     budget_ms: float | None = None,
     cost_ms: float | None = None,
     device: str | None = None,

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lut.blocks import MBConvSpec
 from pnag.data.split import ImageData, Shard, Split, SplitName
 from pnag.space.architecture import Architecture
 from pnag.supernet.elastic import pointwise_convs, quicken_pointwise, spare_rings
 from pnag.supernet.supernet import Supernet
-from profiler.build.modules import Network
+from profiler.build.modules import Network, fold_batch_norm
 
 CALIBRATION_IMAGES = 1024
 _CALIBRATION_SEED = 0
@@ -75,22 +73,10 @@ def small_maps_quick(network: nn.Module) -> Iterator[None]:
             parent.register_module(name, conv)
 
 
-def _folded(network: nn.Module) -> nn.Module:
-    """A copy with each batch-norm folded into the convolution before it: equal but for rounding, and faster."""
-    copy = deepcopy(network)
-    for parent in list(copy.modules()):
-        for name, norm in list(parent.named_children()):
-            conv = getattr(parent, "conv", None)
-            if isinstance(norm, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d):
-                parent.conv = fuse_conv_bn_eval(conv, norm)
-                setattr(parent, name, nn.Identity())
-    return copy
-
-
 @torch.no_grad()
 def accuracy(network: nn.Module, split: Split, *, shard: Shard = (0, 1)) -> float:
     """Share of a split's images, 0 … 1, that a network in eval mode classifies right."""
-    folded = _folded(network)
+    folded = fold_batch_norm(network)
     right = seen = 0
     with small_maps_quick(folded):
         for images, labels in split.batches(_BATCH, shard=shard):

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from devices.backend import Artefact
+from devices.errors import one_line
 from lut.blocks import BlockSpec
 from profiler.build.artefacts import ArtefactCache, input_shape
 from profiler.build.modules import build_block, build_network, randomise, scheme_sha256
@@ -48,8 +49,7 @@ def write_onnx(module: nn.Module, shape: tuple[int, ...], path: Path) -> None:
     except OSError:
         raise
     except Exception as error:  # whatever the exporter raises for a module that it does not know
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(f"torch cannot export to ONNX: {reason}") from error
+        raise ExportError(f"torch cannot export to ONNX: {one_line(error)}") from error
     finally:
         logger.setLevel(level)
 

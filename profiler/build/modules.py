@@ -14,6 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from devices.folding import fold_batch_norm as fold_batch_norm  # noqa: PLC0414 (pnag reaches it here)
 from lut.blocks import Activation, BlockSpec, ConvSpec, HeadSpec, MBConvSpec, parse_block
 
 BN_EPSILON = 1e-5

@@ -10,7 +10,6 @@ from pnag.space.spaces import load_space
 from pnag.supernet.collect import collect_archive
 from pnag.supernet.elastic import PointwiseConv
 from pnag.supernet.evaluation import (
-    _folded,
     accuracy,
     calibrated_subnet,
     calibration_batches,
@@ -18,7 +17,7 @@ from pnag.supernet.evaluation import (
     recalibrate,
     small_maps_quick,
 )
-from profiler.build.modules import build_network, randomise
+from profiler.build.modules import build_network, fold_batch_norm, randomise
 from tests.pnag.tiny import TINY_SPACE, coloured_squares, random_supernet
 
 DATA = coloured_squares()
@@ -53,7 +52,7 @@ def test_accuracy_counts_all_images_of_a_split():
 
 def test_folding_batch_norm_changes_no_logit():
     network = calibrated_subnet(random_supernet(), TINY_SPACE.extremes()[1], calibration_batches(DATA))
-    folded = _folded(network)
+    folded = fold_batch_norm(network)
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
     assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
     images, _ = next(DATA.test.batches(8))
