@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from devices.backend import Artefact, ArtefactFormat, DeviceInfo, DeviceState, Samples, Slice
-from devices.errors import ConnectionLostError, DeviceOptionError, MeasurementError
+from devices.errors import ConnectionLostError, MeasurementError
+from devices.options import Option
 from devices.spec import DeviceSpec
 
 _MACS_PER_MS = 20e6
@@ -56,13 +57,15 @@ class FakeSettings:
     call_log: str = ""
 
 
+OPTIONS = tuple(
+    Option(f.name, type(f.default), "see FakeSettings", f.default)  # type: ignore[arg-type]  # numbers and texts
+    for f in fields(FakeSettings)
+)
+
+
 def open_fake(spec: DeviceSpec, **options: Any) -> FakeBackend:
     """The fake device of `spec`, whose options (and `options`) are the fields of `FakeSettings`."""
-    values = {**spec.options, **options}
-    known = {f.name for f in fields(FakeSettings)}
-    if unknown := sorted(set(values) - known):
-        raise DeviceOptionError(f"the fake device has no option {unknown[0]}; known are {', '.join(sorted(known))}")
-    return FakeBackend(FakeSettings(**values), threads=spec.threads, name=spec.title)
+    return FakeBackend(FakeSettings(**spec.settle(OPTIONS, **options)), threads=spec.threads, name=spec.title)
 
 
 def _fraction(text: str) -> float:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from devices.backend import DeviceInfo
+from devices.backends import declared_options
 from devices.errors import DeviceMismatchError, UnknownDeviceError
+from devices.options import Option, check_options, settle
+from devices.specs.form import check_keys
 
 
 @dataclass(frozen=True)
 class DeviceSpec:
     """A device by name, as read from `devices/specs/NAME.toml` or from a file of the user's.
 
-    `match` maps fields of `DeviceInfo.fields` to regular expressions, searched without regard to case;
-    an empty table takes any hardware. `options` go to the back-end as they are, `sampling` to whoever
-    measures: how long to measure what, where the usual does not suit the device.
+    `match` maps fields of `DeviceInfo.fields` to regular expressions, searched without regard to case, which must
+    match whole words: 'i5-7400' is no 'i5-7400T'. An empty table takes any hardware. `options` are the back-end's
+    own (see `devices.options`), `sampling` goes to whoever measures: how long to measure what, where the usual does
+    not suit the device. `source` is the file, for messages.
 
     >>> spec = DeviceSpec("kiosk", "the kiosk", "litert", match={"cpu_model": "i5-7400"})
     >>> spec.mismatch(DeviceInfo("cpu", "Ryzen 5", {"cpu_model": "Ryzen 5"}))
@@ -37,12 +41,25 @@ class DeviceSpec:
     match: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    source: str = field(default="", compare=False, repr=False)
+
+    @property
+    def where(self) -> str:
+        """What messages call it: its file, or its name."""
+        return self.source or f"device {self.name}"
+
+    def settle(self, declared: Sequence[Option], **given: Any) -> dict[str, Any]:
+        """Every declared option's value: as given (None: not given), else as the spec has it, else its default.
+
+        Raises `DeviceOptionError` for an option that is not declared, or a value that it may not have.
+        """
+        return settle(declared, self.options, given, self.where)
 
     def mismatch(self, found: DeviceInfo) -> str | None:
         """Why `found` is not this device, or None if it is."""
         for name, pattern in self.match.items():
             value = str(found.fields.get(name, ""))
-            if re.search(pattern, value, re.IGNORECASE) is None:
+            if not matches(pattern, value):
                 return f"{name} is '{value or 'unknown'}', but {self.name} is for {self.title}"
         return None
 
@@ -56,6 +73,15 @@ class DeviceSpec:
         return reason
 
 
+def matches(pattern: str, value: str) -> bool:
+    """Whether a pattern is found in `value` with no letter or digit right before or behind it."""
+    try:
+        whole = re.compile(rf"(?<![^\W_])(?:{pattern})(?![^\W_])", re.IGNORECASE)
+    except re.error:  # a pattern with flags of its own, which must stand first
+        whole = re.compile(pattern, re.IGNORECASE)
+    return whole.search(value) is not None
+
+
 def list_specs() -> tuple[str, ...]:
     """Names of the specs that come with the package."""
     names = (entry.name for entry in resources.files("devices.specs").iterdir())
@@ -65,6 +91,7 @@ def list_specs() -> tuple[str, ...]:
 def load_spec(name: str) -> DeviceSpec:
     """The spec of that name, or of a `.toml` file given by its path. Raises `UnknownDeviceError`."""
     source: Traversable | Path
+    own = name.endswith(".toml")
     if name.endswith(".toml"):
         source = Path(name)
     elif name in list_specs():
@@ -75,18 +102,12 @@ def load_spec(name: str) -> DeviceSpec:
     try:
         values = tomllib.loads(source.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UnknownDeviceError(f"cannot read {source}: {error.strerror or error}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UnknownDeviceError(f"{source} is not valid TOML ({error}); compare it with devices/specs") from error
-    return _spec_from(values, str(source))
-
-
-def _spec_from(values: Mapping[str, Any], source: str) -> DeviceSpec:
-    known = {f.name for f in fields(DeviceSpec)}
-    if unknown := sorted(set(values) - known):
-        raise UnknownDeviceError(
-            f"{source} has unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-        )
-    if missing := sorted({"name", "title", "backend"} - set(values)):
-        raise UnknownDeviceError(f"{source} lacks {', '.join(missing)}; every spec has a name, a title and a backend")
-    return DeviceSpec(**values)
+        raise UnknownDeviceError(f"cannot read {name}: {error.strerror or error}; check the path") from error
+    except (ValueError, RecursionError) as error:
+        raise UnknownDeviceError(f"{name} is not valid TOML ({error}); compare it with devices/specs") from error
+    where = name if own else f"{name}.toml"
+    check_keys(values, where, list_specs() if own else ())
+    declared = declared_options(values["backend"], where)
+    if declared is not None:
+        check_options(declared, values.get("options", {}), f"{where}, [options]")
+    return DeviceSpec(**values, source=where)

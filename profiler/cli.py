@@ -104,6 +104,7 @@ def profile(
     started_s = time.monotonic()
     deadline_s = math.inf if max_minutes is None else started_s + 60 * max_minutes
     spec = _with_options(load_spec(device), threads=threads, batch=batch, precision=precision)
+    sampling_for(spec, seed)  # a wrong [sampling] is refused before a device is opened
     profiled = load_space(space, resolution=resolution, classes=classes)
     out = out if out is not None else Path("lut") / f"{spec.name}.parquet"
     chosen = targets(serial or (), adb or (), out)

@@ -18,6 +18,7 @@ from devices.android.adb.keys import load_signer
 from devices.android.adb.session import AdbSession, Patience
 from devices.android.adb.transport import Address, open_transport, usb_address
 from devices.android.backend import AndroidBackend
+from devices.android.options import OPTIONS
 from devices.android.state import THROTTLED_STATUS
 from devices.android.tool import find_tool
 from devices.backend import DeviceState
@@ -25,8 +26,6 @@ from devices.errors import DeviceOptionError
 from devices.locks import holding
 from devices.spec import DeviceSpec
 
-DELEGATES = ("xnnpack", "gpu", "none")
-START_C, COOL_DOWN_S = 35.0, 600.0  # throttling has been seen from about 37 °C on
 _COOLING_POLL_S = 10.0
 
 
@@ -54,17 +53,17 @@ def open_android(
     spec's `start_c`, for `cool_down_s` at most. One session at a time has a phone: another gets `HeldError`. Raises
     `DeviceOptionError`, `RuntimeUnavailableError` or `AuthorizationError`, each with what to do.
     """
-    options = dict(spec.options)
-    delegate = delegate or str(options.get("delegate", "xnnpack"))
-    if delegate not in DELEGATES:
-        raise DeviceOptionError(f"unknown delegate '{delegate}'; known are {', '.join(DELEGATES)}")
-    if spec.precision == "float16" and delegate != "gpu":
+    options = spec.settle(
+        OPTIONS, serial=serial, adb=adb, benchmark_model=benchmark_model, delegate=delegate, affinity=affinity
+    )
+    if spec.precision == "float16" and options["delegate"] != "gpu":
         raise DeviceOptionError(
-            f"the delegate {delegate} computes float32, not float16; give --delegate gpu, or leave --precision out"
+            f"the delegate {options['delegate']} computes float32, not float16; "
+            "give --delegate gpu, or leave --precision out"
         )
     announce = announce or _announce
-    tool = find_tool(benchmark_model or options.get("benchmark_model"), home)
-    address = Address.parse(adb) if adb else usb_address(serial)
+    tool = find_tool(options["benchmark_model"], home)
+    address = Address.parse(options["adb"]) if options["adb"] else usb_address(options["serial"])
     session = AdbSession(
         address,
         load_signer(home),
@@ -76,8 +75,8 @@ def open_android(
     )
     cool_down = partial(
         wait_until_cool,
-        start_c=float(options.get("start_c", START_C)),
-        cool_down_s=float(options.get("cool_down_s", COOL_DOWN_S)),
+        start_c=options["start_c"],
+        cool_down_s=options["cool_down_s"],
         announce=announce,
         clock=clock,
         sleep=sleep,
@@ -91,10 +90,10 @@ def open_android(
         backend = AndroidBackend(
             session,
             tool,
-            delegate=delegate,
+            delegate=options["delegate"],
             precision=spec.precision,
             threads=spec.threads,
-            affinity=affinity,
+            affinity=options["affinity"],
             cool_down=cool_down,
         )
         backend.keep_until_closed(opened.pop_all())

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from devices.backend import Artefact, ArtefactFormat, DeviceInfo, DeviceState, Program, Samples, Slice
+from devices.cuda.cards import choose_card, list_cards
 from devices.cuda.errors import explain
-from devices.cuda.mode import CudaMode
+from devices.cuda.mode import OPTIONS, CudaMode
 from devices.cuda.module import arithmetic, count_batch_norms, deploy, random_input
 from devices.cuda.nvml import Nvml
 from devices.cuda.stream import Card, CudaStream, find_card
@@ -63,7 +64,10 @@ def open_cuda(
     """
     given = {"precision": precision, "mode": mode, "channels_last": channels_last, "cold": cold,
              "cudnn_benchmark": cudnn_benchmark, "gpu": gpu}  # fmt: skip
-    how = CudaMode.from_options(spec.precision, spec.options, given)
+    options = spec.settle(OPTIONS, **given)
+    if options["gpu"] is None:
+        options["gpu"] = choose_card(spec, [card.name for card in list_cards()])
+    how = CudaMode.from_options(spec.precision, options)
     card = find_card(how.gpu)
     how.require(card.capability, card.name)
     nvml, why_not = Nvml.open(card.uuid, card.pci_bus_id)  # before the card is used: see foreign_processes

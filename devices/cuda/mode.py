@@ -7,12 +7,23 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from devices.errors import DeviceOptionError
+from devices.options import Option
 
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
 EXECUTIONS = ("eager", "graph", "compile")
 
 # Below these compute capabilities torch emulates the precision, or silently computes in another.
 _NEEDS_CAPABILITY = {"tf32": (8, 0), "bfloat16": (8, 0), "float16": (5, 3)}
+
+
+OPTIONS = (
+    Option("precision", str, "how the card computes", choices=PRECISIONS),
+    Option("mode", str, "how calls reach the card", "graph", EXECUTIONS, taker="a GPU"),
+    Option("channels_last", bool, "channels last in memory", False),
+    Option("cold", bool, "overwrite the L2 cache before each call", False),
+    Option("cudnn_benchmark", bool, "let cuDNN try its algorithms at warm-up", False),
+    Option("gpu", int, "which card, counted from 0 as CUDA does; the first that the spec matches unless given", low=0),
+)
 
 
 @dataclass(frozen=True)

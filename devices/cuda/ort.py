@@ -11,17 +11,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from devices.backend import Artefact, ArtefactFormat, DeviceInfo, DeviceState, Samples, Slice
+from devices.cuda.cards import DriverCard, choose_card, list_cards
 from devices.cuda.errors import explain
 from devices.cuda.nvml import Nvml
 from devices.errors import DeviceError, DeviceOptionError, MeasurementError, RuntimeUnavailableError, one_line
 from devices.host.computer import cpu_model
 from devices.inputs import random_input
+from devices.options import Option
 from devices.spec import DeviceSpec
 from devices.timing import time_calls
 
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 # TensorRT builds its engines with TF32 unless told otherwise by the environment, so it offers no plain float32.
 _PRECISIONS = {"cuda": ("float32", "tf32"), "tensorrt": ("tf32", "float16")}
+
+
+OPTIONS = (
+    Option("provider", str, "ONNX Runtime's way onto the card", "cuda", tuple(_PRECISIONS)),
+    Option("mode", str, "how calls reach the card", "graph", ("graph", "eager"), taker="onnxruntime"),
+    Option("gpu", int, "which card, counted from 0 as CUDA does; the first that the spec matches unless given", low=0),
+)
 
 
 @dataclass(frozen=True)
@@ -63,25 +72,32 @@ def open_ort_gpu(spec: DeviceSpec, *, mode: str | None = None, gpu: int | None =
 
     Raises `RuntimeUnavailableError` where onnxruntime has no such provider, `DeviceOptionError`.
     """
+    options = spec.settle(OPTIONS, mode=mode, gpu=gpu)
     try:
         import onnxruntime
     except ImportError as error:
         raise RuntimeUnavailableError(
             f"onnxruntime cannot be imported ({error}); pip install onnxruntime-gpu"
         ) from error
-    how = mode or str(spec.options.get("mode", "graph"))
-    if how not in ("graph", "eager"):
-        raise DeviceOptionError(f"mode '{how}' is unknown to onnxruntime; choose from graph, eager")
-    card = gpu if gpu is not None else int(spec.options.get("gpu", 0))
-    provider = Provider(str(spec.options.get("provider", "cuda")), spec.precision, how == "graph", card)
-    return OrtGpuBackend(onnxruntime, provider, *Nvml.open())
+    cards = list_cards()
+    index = options["gpu"]
+    if index is None:
+        index = choose_card(spec, [card.name for card in cards])
+    if cards and index >= len(cards):
+        raise RuntimeUnavailableError(f"no GPU {index}: {len(cards)} found, counted from 0; choose another")
+    provider = Provider(options["provider"], spec.precision, options["mode"] == "graph", index)
+    card = cards[index] if cards else DriverCard()
+    return OrtGpuBackend(onnxruntime, provider, *Nvml.open(card.uuid, card.pci_bus_id), card_name=card.name)
 
 
 class OrtGpuBackend:
     """One execution provider on one card."""
 
-    def __init__(self, onnxruntime: Any, provider: Provider, nvml: Nvml | None, nvml_missing: str = "") -> None:
+    def __init__(
+        self, onnxruntime: Any, provider: Provider, nvml: Nvml | None, nvml_missing: str = "", *, card_name: str = ""
+    ) -> None:
         self._ort, self._provider, self._nvml, self._nvml_missing = onnxruntime, provider, nvml, nvml_missing
+        self._card_name = card_name
         available = onnxruntime.get_available_providers()
         if provider.wanted not in available:
             raise RuntimeUnavailableError(
@@ -99,7 +115,7 @@ class OrtGpuBackend:
     def device(self) -> DeviceInfo:
         """The card as NVML knows it, and the host's processor."""
         known = self._nvml.describe() if self._nvml else {"nvml": self._nvml_missing}
-        name = (self._nvml and self._nvml.name()) or "NVIDIA GPU"
+        name = self._card_name or (self._nvml and self._nvml.name()) or "NVIDIA GPU"
         return DeviceInfo("gpu", name, {"gpu_name": name, "host_cpu_model": cpu_model(), **known})
 
     def runtime(self) -> Mapping[str, Any]:

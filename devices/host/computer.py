@@ -14,6 +14,9 @@ from typing import Any
 
 from devices.backend import DeviceInfo, DeviceState
 from devices.errors import DeviceOptionError
+from devices.options import Option
+
+AFFINITY = Option("affinity", str, "cores such as 1 or 0,2-3, or none; the quietest unless given")
 
 _CPU = Path("/sys/devices/system/cpu")
 _LOOK_S = 0.05

@@ -14,12 +14,14 @@ import numpy as np
 
 from devices.backend import Artefact, ArtefactFormat, DeviceInfo, DeviceState, Samples, Slice
 from devices.errors import DeviceOptionError, MeasurementError, one_line
-from devices.host.computer import describe_host, pinned, resolve_cores
+from devices.host.computer import AFFINITY, describe_host, pinned, resolve_cores
 from devices.host.litert_runtime import find_runtime
 from devices.host.watch import HostWatch
 from devices.inputs import random_input
 from devices.spec import DeviceSpec
 from devices.timing import time_calls
+
+OPTIONS = (AFFINITY,)
 
 
 def open_litert(spec: DeviceSpec, *, affinity: str | None = None) -> LiteRtBackend:
@@ -27,8 +29,7 @@ def open_litert(spec: DeviceSpec, *, affinity: str | None = None) -> LiteRtBacke
 
     Raises `RuntimeUnavailableError` where neither runtime is installed, `DeviceOptionError` for a wrong option.
     """
-    wanted = affinity if affinity is not None else spec.options.get("affinity")
-    cores = resolve_cores(None if wanted is None else str(wanted), spec.threads)
+    cores = resolve_cores(spec.settle(OPTIONS, affinity=affinity)["affinity"], spec.threads)
     if spec.precision == "float16":
         raise DeviceOptionError(
             f"device {spec.name} computes such files in float32, not float16; leave --precision out"

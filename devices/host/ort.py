@@ -17,9 +17,10 @@ from typing import Any
 
 from devices.backend import Artefact, ArtefactFormat, DeviceInfo, DeviceState, Samples, Slice
 from devices.errors import DeviceOptionError, MeasurementError, RuntimeUnavailableError, one_line
-from devices.host.computer import describe_host, pinned, resolve_cores
+from devices.host.computer import AFFINITY, describe_host, pinned, resolve_cores
 from devices.host.watch import HostWatch
 from devices.inputs import random_input
+from devices.options import Option
 from devices.spec import DeviceSpec
 from devices.timing import time_calls
 
@@ -27,6 +28,12 @@ _LEVELS = {"none": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "
            "all": "ORT_ENABLE_ALL"}  # fmt: skip
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64",
            "tensor(uint8)": "uint8", "tensor(int8)": "int8"}  # fmt: skip
+
+OPTIONS = (
+    AFFINITY,
+    Option("graph_optimization", str, "how far the runtime rewrites the graph", "all", tuple(_LEVELS)),
+    Option("spinning", bool, "threads that wait for others spin, rather than sleep", True),
+)
 
 
 def open_ort(
@@ -42,21 +49,15 @@ def open_ort(
 
     Raises `RuntimeUnavailableError` without onnxruntime, `DeviceOptionError` for a wrong option.
     """
+    options = spec.settle(OPTIONS, affinity=affinity, graph_optimization=graph_optimization, spinning=spinning)
     try:
         import onnxruntime
     except ImportError as error:
         raise RuntimeUnavailableError(f"onnxruntime cannot be imported ({error}); pip install onnxruntime") from error
-    level = graph_optimization or str(spec.options.get("graph_optimization", "all"))
-    if level not in _LEVELS:
-        raise DeviceOptionError(f"graph_optimization '{level}' is unknown; choose from {', '.join(_LEVELS)}")
     if spec.precision != "float32":
         raise DeviceOptionError(f"device {spec.name} measures float32, not {spec.precision}; leave the precision out")
-    wanted = affinity if affinity is not None else spec.options.get("affinity")
-    cores = resolve_cores(None if wanted is None else str(wanted), spec.threads)
-    spins = spec.options.get("spinning", True) if spinning is None else spinning
-    if not isinstance(spins, bool):
-        raise DeviceOptionError(f"spinning is {spins!r}; give true or false")
-    return OrtBackend(onnxruntime, spec.threads, cores, level, spinning=spins)
+    cores = resolve_cores(options["affinity"], spec.threads)
+    return OrtBackend(onnxruntime, spec.threads, cores, options["graph_optimization"], spinning=options["spinning"])
 
 
 class OrtBackend:

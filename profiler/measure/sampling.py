@@ -36,9 +36,13 @@ def sampling_for(spec: DeviceSpec, seed: int = 0, statistic: str = "quiet") -> S
     for key, value in spec.sampling.items():
         if key not in _FIELDS:
             known = ", ".join(_FIELDS)
-            raise UnknownDeviceError(f"device {spec.name} has an unknown key '{key}' in [sampling]; known are {known}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
-            raise UnknownDeviceError(f"device {spec.name} has {key} = {value!r} in [sampling]; give a number from 0 on")
+            raise UnknownDeviceError(f"{spec.where} has an unknown key '{key}' in [sampling]; known are {known}")
+        lowest, numbers = (1, "whole number") if key in _WHOLE else (0, "number")
+        kinds = int if key in _WHOLE else int | float
+        if isinstance(value, bool) or not isinstance(value, kinds) or not lowest <= value < 1e6:
+            raise UnknownDeviceError(
+                f"{spec.where} has {key} = {value!r:.60} in [sampling]; give a {numbers} from {lowest} on"
+            )
         sampling = _with(sampling, *_FIELDS[key], int(value) if key in _WHOLE else float(value))
     return sampling
 

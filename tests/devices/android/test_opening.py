@@ -475,7 +475,7 @@ class TestTool:
         assert "--use_xnnpack=false" in command
 
     def test_an_unknown_delegate_lists_the_known_ones(self, phone: FakePhone, open_phone: Open) -> None:
-        with pytest.raises(DeviceOptionError, match="unknown delegate 'npu'; known are xnnpack, gpu, none"):
+        with pytest.raises(DeviceOptionError, match="delegate 'npu' is unknown; choose from xnnpack, gpu, none"):
             open_phone(phone, delegate="npu")
 
 
