@@ -28,7 +28,7 @@ from profiler.console import (
 if TYPE_CHECKING:
     from lut.table import LatencyTable
     from pnag.delivery.deliver import Delivered, Workshop
-    from profiler.measure.measurement import Measurement
+    from profiler.verification.pairs import PairedResult
 
 app = new_app()
 
@@ -172,20 +172,24 @@ def _verify(
             device, networks, table=table, allow_mismatch=allow_mismatch, watcher=progress, tell=say, **options
         )
     how = {"batch": measured.batch, **{name: measured.runtime.get(name) for name in ("threads", "precision")}}
-    for row, measurement in zip(rows, measured.measurements, strict=True):
-        row.update(
-            _measured(measurement, row["budget_ms"]),
-            device=measured.device.model,
-            measured_with=how,
-            device_slowdown=measured.slowdown,
-        )
+    for row, result in zip(rows, measured.results, strict=True):
+        row.update(_measured(result, row["budget_ms"]), device=measured.device.model, measured_with=how)
 
 
-def _measured(measurement: Measurement, budget_ms: float) -> dict[str, Any]:
-    if measurement.failure:
-        return {"measured_ms": None, "kept": None, "failure": measurement.failure}
-    latency_ms = measurement.latency_ms
-    return {"measured_ms": latency_ms, "kept": latency_ms <= budget_ms}
+def _measured(result: PairedResult, budget_ms: float) -> dict[str, Any]:
+    """`kept` is judged at the table's speed, `kept_now` as the device is; without pairs there is but one."""
+    if result.failure:
+        return {"measured_ms": None, "kept": None, "kept_now": None, "failure": result.failure}
+    at_speed_ms = result.now_ms if result.latency_ms is None else result.latency_ms
+    return {
+        "measured_ms": at_speed_ms,
+        "measured_interval_ms": list(result.interval_ms or result.now_interval_ms),
+        "measured_now_ms": result.now_ms,
+        "percentiles_now_ms": dict(result.percentiles_ms),
+        "kept": at_speed_ms <= budget_ms,
+        "kept_now": result.now_ms <= budget_ms,
+        "device_slowdown": result.slowdown,
+    }
 
 
 def _text(row: dict[str, Any]) -> str:
@@ -197,9 +201,16 @@ def _text(row: dict[str, Any]) -> str:
         f"  predicted  {row['cost_ms']:.4g} ms ({row['cost_ms'] / row['budget_ms']:.1%} of the budget)",
     ]
     if row.get("measured_ms") is not None:
-        verdict = "kept" if row["kept"] else "NOT KEPT"
+        verdict, now = ("kept" if row[name] else "NOT KEPT" for name in ("kept", "kept_now"))
         share = row["measured_ms"] / row["budget_ms"]
-        lines.append(f"  measured   {row['measured_ms']:.4g} ms ({share:.1%}, budget {verdict}) on {row['device']}")
+        slowdown = row["device_slowdown"]
+        at_speed = "" if slowdown is None else " at the table's speed"
+        lines.append(
+            f"  measured   {row['measured_ms']:.4g} ms{at_speed} ({share:.1%}, budget {verdict}) on {row['device']}"
+        )
+        if slowdown is not None:
+            speed = f"{abs(slowdown):.1%} {'slower' if slowdown > 0 else 'faster'}"
+            lines.append(f"             {row['measured_now_ms']:.4g} ms now ({now}), the device being {speed}")
     elif row.get("failure"):
         lines.append(f"  not measured: {row['failure']}")
     lines.append(f"  accuracy   {row['accuracy']:.2%} predicted, typical error {row['accuracy_error']:.2%}")

@@ -2,65 +2,49 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Any
 
 from torch import nn
 
 from devices import DeviceInfo, DeviceSpec, load_spec, open_backend
 from devices.backend import Artefact, ArtefactFormat
-from lut.blocks import BlockSpec, parse_block
-from lut.errors import BlockKeyError
+from lut.blocks import BlockSpec
 from lut.table import LatencyTable
-from profiler.build.artefacts import input_shape
+from profiler.build.artefacts import ArtefactCache, input_shape, open_factory
 from profiler.build.export_onnx import write_onnx
 from profiler.build.export_tflite import export_tflite, file_precision
-from profiler.build.modules import Network, build_network, randomise
-from profiler.measure.measurement import Measurement
+from profiler.build.modules import Network
 from profiler.measure.sampling import sampling_for
 from profiler.measure.session import Watcher
 from profiler.verification.as_profiled import as_profiled, difference
-from profiler.verification.verify import measure_files
-
-PATIENCE_S = 180.0  # of waiting for the device: a few networks are soon measured, and judged by what is found
+from profiler.verification.pairs import PairedResult, Subject, verify_in_pairs
 
 
 @dataclass(frozen=True)
 class OnDevice:
-    """One measurement for each network, in order; the hardware, and with what it was measured.
+    """One result for each network, in order; the hardware, and with what it was measured.
 
     `runtime` is what the back-end says of itself, latencies are for `batch` images a call. `slowdown` is by how
-    much a network (or block) of the table took longer than when the table was made, relative; None without a table
-    of this device in the same setting.
+    much networks of the table took longer than when the table was made, relative, in the mean over all results; None
+    without a table of this device in the same setting.
     """
 
-    measurements: list[Measurement]
+    results: list[PairedResult]
     device: DeviceInfo
     runtime: Mapping[str, Any]
     batch: int
-    slowdown: float | None = None
 
-
-@dataclass(frozen=True)
-class _Usual:
-    """What the device is watched by: a network of the table, or its reference block, and what it took then."""
-
-    name: str
-    specs: tuple[BlockSpec, ...]
-    latency_ms: float
-
-    def module(self) -> nn.Module:
-        """As it was measured for the table."""
-        return randomise(build_network(self.specs))
-
-    def __str__(self) -> str:
-        return "a network of it" if len(self.specs) > 1 else f"block {self.name}"
+    @property
+    def slowdown(self) -> float | None:
+        """See the class."""
+        known = [result.slowdown for result in self.results if result.slowdown is not None]
+        return fmean(known) if known else None
 
 
 def measure_networks(
@@ -71,19 +55,16 @@ def measure_networks(
     allow_mismatch: bool = False,
     tell: Callable[[str], None],
     watcher: Watcher | None = None,
-    patience_s: float = PATIENCE_S,
+    cache: ArtefactCache | None = None,
     **options: Any,
 ) -> OnDevice:
-    """Measure `networks` (eval mode) on the device of that name.
+    """Measure `networks` (eval mode) on the device of that name, in pairs with networks of `table`.
 
-    They are converted to what the device's runtime takes, with the weights that they have, and measured in
-    interleaved rounds. Batch, precision, threads and options are those of `table`, where it says them, so that
-    its predictions can be judged; `tell` is told what differs all the same. A device that the table is of is
-    watched by one of the table's networks, since what slows networks down (caches that others use too) a single
-    block does not feel; it is waited for while it is slower than it was then, `patience_s` in all or what its
-    sampling says if that is more, and `tell` is told if it stayed so. `options` go to the back-end. Raises
-    `UnknownDeviceError`, `DeviceMismatchError` unless `allow_mismatch`, `ExportError`, and what else the back-end
-    raises.
+    They are converted to what the device's runtime takes, with the weights that they have. Batch, precision, threads
+    and options are those of `table`, where it says them, so that its predictions can be judged; `tell` is told what
+    differs all the same (then there are no pairs), and if the device is slower than when the table was made.
+    Files of the table's networks come from `cache`. `options` go to the back-end. Raises `UnknownDeviceError`,
+    `DeviceMismatchError` unless `allow_mismatch`, `ExportError`, and what else the back-end raises.
     """
     spec = load_spec(device)
     if table is not None:
@@ -94,66 +75,33 @@ def measure_networks(
         found, runtime = backend.device(), backend.runtime()
         if mismatch := spec.check(found, allow_mismatch=allow_mismatch):
             tell(f"going on though {mismatch}")
-        usual = None
-        if table is not None:
-            if unlike := difference(table.metadata, found, runtime):
-                tell(unlike)
-            else:
-                usual = _usual(table)
+        if table is not None and (unlike := difference(table.metadata, found, runtime)):
+            tell(unlike)
+            table = None
         sampling = sampling_for(spec)
-        sampling = replace(sampling, max_wait_s=max(sampling.max_wait_s, patience_s))
+        of_files = {"precision": spec.precision} if backend.artefact_format == "tflite" else {}
+        factory = open_factory(backend.artefact_format, cache or ArtefactCache(), spec.batch, **of_files)
         with tempfile.TemporaryDirectory(prefix="pnag-verify-") as folder:
             make = partial(_artefact, format=backend.artefact_format, spec=spec)
-            artefacts = [
-                make(name, network, network.specs, Path(folder) / str(index))
+            subjects = [
+                Subject(make(name, network, network.specs, Path(folder) / str(index)), tuple(network.specs))
                 for index, (name, network) in enumerate(networks.items())
             ]
-            watch = None
-            if usual is not None:
-                watch = make(usual.name, usual.module(), usual.specs, Path(folder) / "watch")
-            measured = measure_files(
-                backend,
-                artefacts,
-                reference=watch,
-                usual_ms=usual.latency_ms if usual else math.inf,
-                sampling=sampling,
-                watcher=watcher,
-            )
-        slowdown = _slowdown(measured, usual)
-        if usual and slowdown is not None and slowdown > sampling.drift_limit:
-            tell(
-                f"the device was {slowdown:.0%} slower than when the table was made ({usual}, "
-                f"{usual.latency_ms:.4g} ms then), and so were the networks; end what else runs on it, let it cool, "
-                "and measure again"
-            )
-        return OnDevice(measured, found, runtime, spec.batch, slowdown)
+            results = verify_in_pairs(backend, subjects, table, factory, sampling=sampling, watcher=watcher)
+        measured = OnDevice(results, found, runtime, spec.batch)
+        if measured.slowdown is not None and measured.slowdown > sampling.drift_limit:
+            tell(slower(measured.slowdown))
+        return measured
     finally:
         backend.close()
 
 
-def _usual(table: LatencyTable) -> _Usual | None:
-    """The table's network of median latency, else its reference block; None where it has neither (it was imported)."""
-    networks = [row for role in ("calibration", "holdout") for row in table.networks(role) if row.blocks]
-    if networks:
-        row = sorted(networks, key=lambda row: row.latency_ms)[len(networks) // 2]
-        name, keys, latency_ms = row.block, row.blocks, row.latency_ms
-    else:
-        quality = table.metadata.sampling.get("quality", {})
-        name, latency_ms = quality.get("reference_block"), quality.get("reference_ms")
-        keys = (name,)
-        if not isinstance(name, str) or not latency_ms:
-            return None
-    try:
-        return _Usual(name, tuple(map(parse_block, keys)), float(latency_ms))
-    except BlockKeyError:
-        return None
-
-
-def _slowdown(measured: Sequence[Measurement], usual: _Usual | None) -> float | None:
-    """The reference at the visits that count, against what is usual, relative."""
-    readings = [visit.reference_ms for measurement in measured for visit in measurement.used]
-    readings = [reading for reading in readings if math.isfinite(reading)]
-    return median(readings) / usual.latency_ms - 1 if usual and readings else None
+def slower(slowdown: float) -> str:
+    """What is said of a device that is slower than when its table was made, and what to do."""
+    return (
+        f"the device is {slowdown:.0%} slower than when the table was made, by networks of it measured again; budgets "
+        "are judged at the table's speed. If it stays so, end what else runs, let it cool, or profile anew"
+    )
 
 
 def _artefact(

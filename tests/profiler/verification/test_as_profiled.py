@@ -130,7 +130,7 @@ def test_a_gpu_measures_networks_at_the_tables_batch_precision_and_mode(monkeypa
     measured = measure_networks("cuda", networks, table=table, tell=said.append)
     runtime = measured.runtime
     assert (measured.batch, runtime["precision"], runtime["mode"], runtime["l2"]) == (8, "bfloat16", "eager", "cold")
-    assert measured.measurements[0].latency_ms > 0
+    assert measured.results[0].now_ms > 0
     assert [line.partition(":")[0] for line in said] == ["measured unlike the table"]
     by_itself = measure_networks("cuda", networks, tell=said.append)
     assert (by_itself.batch, by_itself.runtime["precision"], by_itself.runtime["mode"]) == (1, "float32", "graph")
@@ -143,7 +143,7 @@ def test_this_machine_measures_with_the_tables_batch_and_threads() -> None:
     many = measure_networks("cpu", networks, table=LatencyTable((), made_on("cpu", 16, threads=2)), tell=lambda _: None)
     assert (one.batch, one.runtime["threads"]) == (1, 1)
     assert (many.batch, many.runtime["threads"]) == (16, 2)
-    assert many.measurements[0].latency_ms > 2 * one.measurements[0].latency_ms
+    assert many.results[0].now_ms > 2 * one.results[0].now_ms
 
 
 @pytest.fixture
@@ -168,15 +168,17 @@ def test_a_device_that_is_slower_than_when_the_table_was_made_is_found_out(
         runtime=dict(backend.runtime()),
         sampling={"quality": {"reference_block": str(NETWORK[1]), "reference_ms": then_ms}},
     )
-    rows = [Entry("holdout", f"n{i}", then_ms * i, blocks=tuple(map(str, NETWORK))) for i in range(3)]
+    rows = [Entry("holdout", f"n{i}", then_ms, blocks=tuple(map(str, NETWORK))) for i in range(3)]
     table = LatencyTable(tuple(rows) if by == "network" else (), about)
     said: list[str] = []
     networks = {"a": randomise(build_network(NETWORK))}
-    measured = measure_networks(fake_device, networks, table=table, tell=said.append, patience_s=0.2)
-    assert measured.slowdown == pytest.approx(factor - 1, abs=0.02)
-    by_what = "a network of it" if by == "network" else f"block {NETWORK[1]}"
-    slower = f"the device was 100% slower than when the table was made ({by_what}, {then_ms:.4g} ms then)"
-    assert [line.partition(", and so")[0] for line in said] == ([slower] if factor == 2 else [])
+    measured = measure_networks(fake_device, networks, table=table, tell=said.append)
+    assert measured.slowdown == pytest.approx(factor - 1, abs=0.03)
+    (result,) = measured.results
+    assert result.partners == (("n0", "n1", "n2") if by == "network" else (str(NETWORK[1]),))
+    assert result.latency_ms == pytest.approx(result.now_ms / factor, rel=0.03)
+    slower = "the device is 100% slower than when the table was made"
+    assert [line.partition(", by")[0] for line in said] == ([slower] if factor == 2 else [])
     assert measure_networks(fake_device, networks, tell=said.append).slowdown is None
 
 
