@@ -21,7 +21,8 @@ class Artefact:
     `name` is the block key or the architecture string, `input_shape` includes the batch, in the order the
     artefact takes it (channels last for tflite). Files (`onnx`, `tflite`) have a `path`; the format
     `torch` has a `module`, an eval-mode `torch.nn.Module`, instead. The format `specs` is for back-ends that
-    compute and run nothing: its `module` is the tuple of the block specs.
+    compute and run nothing: its `module` is the tuple of the block specs. `activation_bytes` is what its layers'
+    values take at its batch, 0 where that is not known.
 
     >>> Artefact("stem", "onnx", (1, 3, 224, 224), path=Path("stem.onnx")).format
     'onnx'
@@ -32,6 +33,7 @@ class Artefact:
     input_shape: tuple[int, ...]
     path: Path | None = None
     module: Any = field(default=None, compare=False, repr=False)
+    activation_bytes: int = 0
 
 
 @dataclass(frozen=True)

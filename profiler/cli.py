@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import psutil
 import typer
 
 from devices import DeviceSpec, list_specs, load_spec, open_backend
 from devices.backend import Backend
+from devices.host.allowance import usable_memory_bytes
 from devices.locks import holding
 from devices.registry import attached
 from lut.files import require_writable
@@ -182,7 +182,7 @@ def _measure_all(
     runs: Sequence[Run], prepared: Prepared, *, fresh: bool, deadline_s: float
 ) -> list[LatencyTable | Exception]:
     """The tables of all targets, measured at the same time; what went wrong in the place of one that failed."""
-    memory = int(_MEMORY_SHARE * psutil.virtual_memory().available / len(runs))
+    memory = int(_MEMORY_SHARE * usable_memory_bytes() / len(runs))
 
     def work(index: int, watcher: Watcher) -> LatencyTable:
         target, backend, job = runs[index]

@@ -15,6 +15,7 @@ import torch
 from devices.host.allowance import usable_cores, usable_memory_bytes
 from lut.blocks import BlockSpec
 from profiler.build.export_tflite import TfliteFactory
+from profiler.build.memory import activation_bytes
 from profiler.errors import ExportError
 
 Wanted = Mapping[str, Sequence[BlockSpec]]
@@ -46,7 +47,8 @@ def convert_blocks(
         for name in wanted.keys() - missing.keys():
             on_done(name)
     failures: dict[str, str] = {}
-    workers = workers or workers_allowed()
+    most = max((activation_bytes(specs, factory.batch) for specs in missing.values()), default=0)
+    workers = workers or workers_allowed(most)
     for name, failure in _convert_missing(missing, factory, workers, end_s):
         if failure is not None:
             failures[name] = failure
@@ -55,9 +57,12 @@ def convert_blocks(
     return failures
 
 
-def workers_allowed() -> int:
-    """How many converting processes this process may have: one for each core that it may use, if memory allows."""
-    return max(1, min(usable_cores(), usable_memory_bytes() // _WORKER_BYTES))
+def workers_allowed(largest_bytes: int = 0) -> int:
+    """How many converting processes this process may have: one for each core that it may use, if memory allows.
+
+    `largest_bytes` are the activations of the largest file: it is run by torch and by the runtime, to be compared.
+    """
+    return max(1, min(usable_cores(), usable_memory_bytes() // (_WORKER_BYTES + 4 * largest_bytes)))
 
 
 def _convert_missing(

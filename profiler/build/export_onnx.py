@@ -19,6 +19,7 @@ from devices.backend import Artefact
 from devices.errors import one_line
 from lut.blocks import BlockSpec
 from profiler.build.artefacts import ArtefactCache, input_shape
+from profiler.build.memory import activation_bytes
 from profiler.build.modules import build_block, build_network, randomise, scheme_sha256
 from profiler.errors import ExportError
 
@@ -68,7 +69,8 @@ class OnnxFactory:
             module = build_block(specs[0]) if len(specs) == 1 else build_network(specs)
             write_onnx(randomise(module), shape, path)
 
-        return Artefact(name, "onnx", shape, self._cache.path(self._identity(specs), ".onnx", write))
+        path = self._cache.path(self._identity(specs), ".onnx", write)
+        return Artefact(name, "onnx", shape, path, activation_bytes=activation_bytes(specs, self._batch))
 
     def identity(self) -> Mapping[str, Any]:
         """What the files depend on beside their blocks: torch is the exporter too."""

@@ -17,6 +17,7 @@ from devices.backend import Artefact
 from lut.blocks import BlockSpec
 from lut.files import replacing
 from profiler.build.artefacts import ArtefactCache, input_shape
+from profiler.build.memory import activation_bytes
 from profiler.build.modules import Network, build_network, randomise, scheme_sha256
 from profiler.build.parity import Precision, check_parity
 from profiler.build.tflite.converter import convert, converter_versions, quantise
@@ -97,7 +98,8 @@ class TfliteFactory:
 
         path = self.cache.path(self._identity(specs), ".tflite", write)
         batch, channels, height, width = shape
-        return Artefact(name, "tflite", (batch, height, width, channels), path)
+        taken = activation_bytes(specs, batch)
+        return Artefact(name, "tflite", (batch, height, width, channels), path, activation_bytes=taken)
 
     def is_cached(self, specs: Sequence[BlockSpec]) -> bool:
         """Whether `make` finds the file."""

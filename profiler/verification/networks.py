@@ -19,6 +19,7 @@ from lut.table import LatencyTable
 from profiler.build.artefacts import ArtefactCache, input_shape, open_factory
 from profiler.build.export_onnx import write_onnx
 from profiler.build.export_tflite import export_tflite, file_precision
+from profiler.build.memory import activation_bytes
 from profiler.build.modules import Network
 from profiler.measure.sampling import sampling_for
 from profiler.measure.session import Watcher
@@ -121,4 +122,4 @@ def _artefact(
             return Artefact(name, format, shape, module=module)
         case "specs":
             return Artefact(name, format, shape, module=tuple(specs))
-    return Artefact(name, format, shape, path)
+    return Artefact(name, format, shape, path, activation_bytes=activation_bytes(specs, spec.batch))

@@ -257,6 +257,8 @@ def test_there_are_no_more_processes_than_cores_and_memory_allow(monkeypatch: py
     for gigabytes, expected in ((100, 8), (6, 4), (0, 1)):
         monkeypatch.setattr(blocks_module, "usable_memory_bytes", lambda found=gigabytes: found * 10**9)
         assert blocks_module.workers_allowed() == expected
+    monkeypatch.setattr(blocks_module, "usable_memory_bytes", lambda: 6 * 10**9)
+    assert blocks_module.workers_allowed(largest_bytes=650 * 10**6) == 1  # a block at batch 64
 
 
 def test_a_factory_travels_to_another_process(factory: TfliteFactory, block: Artefact) -> None:
