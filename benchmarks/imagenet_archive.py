@@ -37,7 +37,8 @@ _DECIMALS = 6  # what a predictor in single precision holds
 def make(given: Path) -> AccuracyArchive:
     """The archive of the rows of `given`, in their order."""
     frame = pd.read_parquet(given)
-    space = load_space("ofa-mbv3-w1.2")
+    sides = frame["resolution"].tolist()
+    space = load_space("ofa-mbv3-w1.2", resolution=sides)
     drawn = frame.groupby(["resolution", "drawn"]).size()
     source = SOURCE | {
         "drawn": {str(side): {str(how): int(n) for how, n in drawn[side].items()} for side in drawn.index.levels[0]},
@@ -45,11 +46,10 @@ def make(given: Path) -> AccuracyArchive:
     }
     return AccuracyArchive(
         space,
-        decode_strings(space, frame["architecture"].tolist()),
+        decode_strings(space, [f"{text}@{side}" for text, side in zip(frame["architecture"], sides, strict=True)]),
         np.round(frame["accuracy"].to_numpy(dtype=float), _DECIMALS),
         split="val",
         source=source,
-        resolutions=frame["resolution"].to_numpy(dtype=np.int64),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from lut.compare import compare, find_problems
-from lut.exchange import export_table, exported_ms, import_table, require_exchange_suffix
+from lut.exchange import export_table, exported_ms, import_table, require_exchange_suffix, resolutions_in
 from lut.table import LatencyTable, TableMetadata
 from lut.version import tool_version
 from lut.views.summary import (
@@ -22,7 +22,7 @@ from lut.views.summary import (
     table_document,
 )
 from pnag.space.search_space import SearchSpace
-from pnag.space.spaces import load_space
+from pnag.space.spaces import load_space, parse_resolutions
 from profiler.console import DebugOption, JsonOption, VersionOption, new_app, print_json, print_text, run_app, say
 
 app = new_app()
@@ -111,12 +111,17 @@ def export_command(
 
 @app.command("import")
 def import_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="FILE.csv or FILE.yaml.", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="FILE.csv or FILE.yaml, or several.", show_default=False)
+    ],
     *,
     device: Annotated[str, typer.Option(metavar="NAME", help="Where the latencies were measured.")],
     out: Annotated[Path, typer.Option(metavar="OUT", help="The table to write (parquet).")],
     space: Annotated[str, typer.Option(metavar="S", help="The space the blocks are of.")] = "ofa-mbv3-w1.2",
-    resolution: Annotated[int | None, typer.Option(metavar="R", help="Side of the images in pixels.")] = None,
+    resolution: Annotated[
+        str | None,
+        typer.Option(metavar="R[,R...]", help="Side of the images in pixels (224); all that several files have."),
+    ] = None,
     classes: Annotated[int | None, typer.Option(metavar="N", help="Classes that networks tell apart.")] = None,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images in one call.")] = 1,
     json: JsonOption = False,
@@ -125,18 +130,27 @@ def import_command(
     """Make a table of latencies measured elsewhere: CSV (block,latency_ms) or once-for-all's YAML."""
     if not device.strip():
         raise typer.BadParameter("an empty device name; say where the latencies were measured")
-    of_space = load_space(space, resolution=resolution, classes=classes)
-    imported = import_table(file, of_space.blocks(), _imported_metadata(of_space, device, batch))
+    found = resolutions_in(files) if resolution is None and len(files) > 1 else ()
+    sides = (found or None) if resolution is None else parse_resolutions(resolution)
+    of_space = load_space(space, resolution=sides, classes=classes)
+    imported = import_table(files, of_space.blocks(), _imported_metadata(of_space, device, batch))
     imported.table.save(out)
+    file, at = ", ".join(map(str, files)), ", ".join(map(str, of_space.sides))
     if imported.missing:
         say(f"{len(imported.missing)} blocks of the space are not in {file}: {', '.join(imported.missing)}")
     if imported.unused:
-        say(f"{imported.unused} keys of {file} are of no block of {space} at {of_space.resolution}; passed over")
+        say(f"{imported.unused} keys of {file} are of no block of {space} at {at}; passed over")
+    if imported.repeated:
+        say(
+            f"{len(imported.repeated)} blocks are in several of the files, with latencies up to "
+            f"{imported.spread:.1%} apart; their means are taken"
+        )
     document = {
         "table": str(out),
         "blocks": len(imported.table.blocks),
         "missing": list(imported.missing),
         "unused": imported.unused,
+        "repeated": list(imported.repeated),
         "content_sha256": imported.table.content_sha256,
     }
     _answer(json, document, f"{len(imported.table.blocks)} blocks imported to {out}")

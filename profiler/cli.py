@@ -20,7 +20,7 @@ from devices.registry import attached
 from lut.files import require_writable
 from lut.table import LatencyTable
 from pnag.space.search_space import SearchSpace
-from pnag.space.spaces import load_space
+from pnag.space.spaces import load_space, parse_resolutions
 from profiler.build.artefacts import ArtefactCache, ahead_of, open_factory
 from profiler.cli_networks import sample_units
 from profiler.cli_targets import Target, run_each, targets
@@ -55,7 +55,10 @@ def profile(
     device: Annotated[str, typer.Option(help="A device of --list-devices, or a .toml file of your own.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="The table's file; lut/NAME.parquet unless given.")] = None,
     space: Annotated[str, typer.Option(help="The search space.")] = "ofa-mbv3-w1.2",
-    resolution: Annotated[int | None, typer.Option(help="Side of the input images in pixels (224).")] = None,
+    resolution: Annotated[
+        str | None,
+        typer.Option(metavar="R[,R...]", help="Side of the input images in pixels (224); several to choose from."),
+    ] = None,
     classes: Annotated[int | None, typer.Option(help="Classes of the classifier (1000).")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images in a call.")] = None,
     calibrate: Annotated[int, typer.Option(min=0, help="Whole networks measured to calibrate with.")] = 40,
@@ -105,7 +108,8 @@ def profile(
     deadline_s = math.inf if max_minutes is None else started_s + 60 * max_minutes
     spec = _with_options(load_spec(device), threads=threads, batch=batch, precision=precision)
     sampling_for(spec, seed)  # a wrong [sampling] is refused before a device is opened
-    profiled = load_space(space, resolution=resolution, classes=classes)
+    sides = None if resolution is None else parse_resolutions(resolution)
+    profiled = load_space(space, resolution=sides, classes=classes)
     out = out if out is not None else Path("lut") / f"{spec.name}.parquet"
     chosen = targets(serial or (), adb or (), out)
     on_gpu = _given(mode=mode, channels_last=channels_last, cold=cold, gpu=gpu)

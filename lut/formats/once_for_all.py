@@ -11,6 +11,7 @@ not measurements.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +96,12 @@ def read_ofa(text: str, blocks: Iterable[BlockSpec]) -> tuple[dict[str, float], 
             f"none of the {len(means)} keys is a block of the space; check --space, --resolution and --classes"
         )
     return latencies, len(means.keys() - used)
+
+
+def ofa_resolutions(text: str) -> tuple[int, ...]:
+    """Sides of the images that a file's first convolutions take in, ascending. Raises `ExchangeError` as `read_ofa`."""
+    found = (re.match(r"Conv-input:(\d+)x\1x3-", key) for key in _means(text))
+    return tuple(sorted({int(match[1]) for match in found if match}))
 
 
 def write_ofa(latencies_ms: Mapping[str, float], blocks: Iterable[BlockSpec]) -> str:

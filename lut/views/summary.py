@@ -11,7 +11,7 @@ from lut.blocks import BlockSpec, parse_block
 from lut.calibration.fit import Calibration, Fidelity
 from lut.compare import Problem, TableDifference, flatten
 from lut.formats.canonical import plain
-from lut.table import LatencyTable
+from lut.table import LatencyTable, TableMetadata
 from lut.views.groups import group_blocks
 
 _LONGEST_VALUE = 96
@@ -34,7 +34,7 @@ def describe(table: LatencyTable) -> str:
     space = meta.space.get("name", "unknown")
     failed = sum(entry.failed for entry in table.blocks.values())
     head = [
-        ("space", f"{space}, {meta.resolution} x {meta.resolution} pixels, {meta.classes} classes, batch {meta.batch}"),
+        ("space", f"{space}, {sides_text(meta)} pixels, {meta.classes} classes, batch {meta.batch}"),
         ("blocks", f"{len(table.blocks)}, {failed} of them failed"),
         ("networks", f"{len(table.networks('calibration'))} for calibration, {len(table.networks('holdout'))} unseen"),
         ("calibration", calibration_text(meta.calibration)),
@@ -48,6 +48,12 @@ def describe(table: LatencyTable) -> str:
         if values:
             lines += ["", title, *_indented((name, _short(value)) for name, value in flatten(plain(values)).items())]
     return "\n".join([*lines, "", *_cheapest_and_dearest(table)])
+
+
+def sides_text(meta: TableMetadata) -> str:
+    """The resolution, or all that a network of the table's space may have."""
+    several = meta.space.get("resolutions")
+    return ", ".join(map(str, several)) if several else f"{meta.resolution} x {meta.resolution}"
 
 
 def calibration_text(calibration: Calibration) -> str:

@@ -34,7 +34,6 @@ SHIPPED: Mapping[str, Path] = {
 DEFAULT = "imagenet"
 
 Array = NDArray[np.float64]
-Sides = NDArray[np.int64]
 
 
 def find_archive(name: str | Path) -> Path:
@@ -54,8 +53,7 @@ class AccuracyArchive:
 
     `tokens` (n, length) int8, `accuracy` (n,) in 0 … 1 on the split named by `split`, `test_accuracy` (n,) or
     None. `source` says where they come from: `supernet` (a hash), `data` (an identity), `recipe`, or who else says
-    so; empty for others' files. `resolutions` (n,) are sides of the images in pixels where rows differ in it,
-    None where all are of the space's.
+    so; empty for others' files. Where rows differ in resolution, it is a choice of `space`.
     """
 
     space: SearchSpace
@@ -64,7 +62,6 @@ class AccuracyArchive:
     test_accuracy: Array | None = None
     split: str = "val"
     source: Mapping[str, Any] = field(default_factory=dict)
-    resolutions: Sides | None = None
 
     def __len__(self) -> int:
         return len(self.accuracy)
@@ -77,9 +74,8 @@ class AccuracyArchive:
     @property
     def sha256(self) -> str:
         """Hash over architectures and accuracies, whatever the order of the rows and the file's kind."""
-        sides = [""] * len(self) if self.resolutions is None else [f"@{side}" for side in self.resolutions.tolist()]
-        rows = zip(self.architectures, sides, self.accuracy.tolist(), self._test_values(), strict=True)
-        text = "\n".join(sorted(f"{network}{side} {accuracy!r} {test!r}" for network, side, accuracy, test in rows))
+        rows = zip(self.architectures, self.accuracy.tolist(), self._test_values(), strict=True)
+        text = "\n".join(sorted(f"{architecture} {accuracy!r} {test!r}" for architecture, accuracy, test in rows))
         return hashlib.sha256(f"{self.split}\n{text}".encode()).hexdigest()
 
     @property
@@ -92,18 +88,34 @@ class AccuracyArchive:
 
         Of two that are as near, the larger. An archive of one resolution is returned as it is.
         """
-        if self.resolutions is None:
+        if not self.space.resolutions:
             return self
-        nearest = max(set(self.resolutions.tolist()), key=lambda side: (-abs(side - resolution), side))
-        rows = self.resolutions == nearest
-        return replace(
-            self,
-            space=replace(self.space, resolution=nearest),
-            tokens=self.tokens[rows],
-            accuracy=self.accuracy[rows],
-            test_accuracy=None if self.test_accuracy is None else self.test_accuracy[rows],
-            resolutions=None,
-        )
+        nearest = max(self.space.sides, key=lambda side: (-abs(side - resolution), side))
+        rows = self.tokens[:, -1] == self.space.sides.index(nearest)
+        return self._rows(rows, self.space.at(nearest), self.tokens[rows, :-1])
+
+    def of_choice(self, sides: Sequence[int], name: str) -> Self:
+        """The rows of these resolutions, in a space that chooses among them. Raises `ArchiveError` if one has none."""
+        if not self.space.resolutions:
+            raise ArchiveError(
+                f"archive {name} does not say at which resolution its accuracies are, and the table has "
+                f"{', '.join(map(str, sides))} pixels; give one with the column 'resolution', or profile one resolution"
+            )
+        if missing := sorted(set(sides) - set(self.space.sides)):
+            raise ArchiveError(
+                f"archive {name} has no accuracies at {missing[0]} pixels, which the table has; profile resolutions "
+                f"among {', '.join(map(str, self.space.sides))}, or give another archive"
+            )
+        space = replace(self.space, resolution=max(sides), resolutions=tuple(sorted(sides)))
+        of_side = np.array([space.sides.index(side) if side in sides else -1 for side in self.space.sides])
+        index = of_side[self.tokens[:, -1]]
+        rows = index >= 0
+        tokens = np.concatenate([self.tokens[rows, :-1], index[rows, None].astype(np.int8)], axis=1)
+        return self._rows(rows, space, tokens)
+
+    def _rows(self, rows: NDArray[np.bool_], space: SearchSpace, tokens: Tokens) -> Self:
+        test = None if self.test_accuracy is None else self.test_accuracy[rows]
+        return replace(self, space=space, tokens=tokens, accuracy=self.accuracy[rows], test_accuracy=test)
 
     def _test_values(self) -> Sequence[float | None]:
         return [None] * len(self) if self.test_accuracy is None else self.test_accuracy.tolist()
@@ -115,9 +127,11 @@ class AccuracyArchive:
         import pandas as pd
 
         path = Path(path)
-        columns: dict[str, Any] = {"architecture": [str(a) for a in self.architectures], "accuracy": self.accuracy}
-        if self.resolutions is not None:
-            columns["resolution"] = self.resolutions
+        networks = self.architectures
+        columns: dict[str, Any] = {"architecture": [str(replace(a, resolution=None)) for a in networks]}
+        if self.space.resolutions:
+            columns["resolution"] = [architecture.resolution for architecture in networks]
+        columns["accuracy"] = self.accuracy
         if self.test_accuracy is not None:
             columns["test_accuracy"] = self.test_accuracy
         frame = pd.DataFrame({**columns, "split": self.split})
@@ -147,10 +161,11 @@ class AccuracyArchive:
 
         The columns `architecture` and `accuracy` are enough. In ours, width and choices of the file's space must
         be those of `space`, while resolution and classes may differ: the archive's `space` then tells them. Of a file
-        with a column `resolution`, the rows of the space's are taken, or of the nearest: `whole` has all of them.
-        Raises `ArchiveError` naming the row.
+        with a column `resolution`, the rows of the space's are taken, or of the nearest: `whole` has all of them. A
+        space of several resolutions needs accuracies at each. Raises `ArchiveError` naming the row.
         """
-        return cls.whole(path, space).at(space.resolution)
+        archive = cls.whole(path, space)
+        return archive.of_choice(space.sides, Path(path).name) if space.resolutions else archive.at(space.resolution)
 
     @classmethod
     def whole(cls, path: str | Path, space: SearchSpace) -> Self:
@@ -174,13 +189,18 @@ class AccuracyArchive:
                 )
         if frame.empty:
             raise ArchiveError(f"archive {path.name} has no rows; give architectures with their accuracies")
-        sides = _resolutions(path, frame) if "resolution" in frame.columns else None
-        tokens = _tokens(path, frame["architecture"].tolist(), None if sides is None else sides.tolist(), space)
+        sides = _resolutions(path, frame) if "resolution" in frame.columns else [None] * len(frame)
+        networks = _architectures(path, frame["architecture"].tolist(), sides, space)
+        found = sorted({side for network in networks if (side := network.resolution) is not None})
+        if len(found) > 1:
+            space = replace(space, resolution=found[-1], resolutions=tuple(found))
+        elif found:
+            space, networks = space.at(found[0]), [replace(network, resolution=None) for network in networks]
         test = _accuracies(path, frame, "test_accuracy") if "test_accuracy" in frame.columns else None
         splits = sorted({str(value) for value in frame["split"]}) if "split" in frame.columns else ["unknown"]
         if len(splits) > 1:
             raise ArchiveError(f"archive {path.name} mixes the splits {', '.join(splits)}; keep the rows of one")
-        return cls(space, tokens, _accuracies(path, frame, "accuracy"), test, splits[0], source, sides)
+        return cls(space, space.encode(networks), _accuracies(path, frame, "accuracy"), test, splits[0], source)
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
@@ -217,25 +237,32 @@ def _space_of(path: Path, metadata: Mapping[str, Any], space: SearchSpace) -> Se
     return own
 
 
-def _tokens(path: Path, texts: Sequence[object], sides: Sequence[int] | None, space: SearchSpace) -> Tokens:
-    seen: dict[tuple[Architecture, int | None], int] = {}
-    for row, text in enumerate(texts, start=1):
+def _architectures(
+    path: Path, texts: Sequence[object], sides: Sequence[int | None], space: SearchSpace
+) -> list[Architecture]:
+    """Architectures with the resolution that their row has, in its column or in the text; None where it has none."""
+    seen: dict[Architecture, int] = {}
+    for row, (text, side) in enumerate(zip(texts, sides, strict=True), start=1):
         try:
             architecture = Architecture.parse(str(text))
-            space.check(architecture)
+            if side is not None and architecture.resolution not in (None, side):
+                raise ArchitectureError(f"{architecture} in a row with resolution {side}")
+            architecture = replace(architecture, resolution=side or architecture.resolution)
+            space.at(architecture.resolution or space.resolution).check(architecture)
         except ArchitectureError as error:
             raise ArchiveError(f"row {row} of archive {path.name}: {error}; correct or remove the row") from error
-        one = (architecture, None if sides is None else sides[row - 1])
-        if one in seen:
-            at = "" if sides is None else f" at {sides[row - 1]} pixels"
+        if architecture in seen:
             raise ArchiveError(
-                f"rows {seen[one]} and {row} of archive {path.name} are both {architecture}{at}; keep one of them"
+                f"rows {seen[architecture]} and {row} of archive {path.name} are both {architecture}; keep one of them"
             )
-        seen[one] = row
-    return space.encode(architecture for architecture, _ in seen)
+        seen[architecture] = row
+    some = [architecture for architecture in seen if architecture.resolution is None]
+    if some and len(some) < len(seen):
+        raise ArchiveError(f"row {seen[some[0]]} of archive {path.name} has no resolution, others have; add it")
+    return list(seen)
 
 
-def _resolutions(path: Path, frame: pd.DataFrame) -> Sides:
+def _resolutions(path: Path, frame: pd.DataFrame) -> list[int]:
     import pandas as pd
 
     values = pd.to_numeric(frame["resolution"], errors="coerce").to_numpy(dtype=float)
@@ -246,7 +273,7 @@ def _resolutions(path: Path, frame: pd.DataFrame) -> Sides:
             f"row {row + 1} of archive {path.name} has resolution {frame['resolution'].iloc[row]}; "
             f"write the side of the images in whole pixels, {_SMALLEST_SIDE} or more"
         )
-    return values.astype(np.int64)
+    return values.astype(int).tolist()
 
 
 def _accuracies(path: Path, frame: pd.DataFrame, column: str) -> Array:

@@ -40,14 +40,15 @@ class Strengths:
 
 
 class Evidence:
-    """The groups' covariances of some rows, for targets that change. The first four groups are main effects.
+    """The groups' covariances of some rows, for targets that change. The first `mains` groups are main effects.
 
     `x` has shape (n, features), `groups` (features,); `kinds` (groups,) says which groups are of one kind, -1 of none.
     """
 
-    def __init__(self, x: Matrix, groups: Index, kinds: Index) -> None:
+    def __init__(self, x: Matrix, groups: Index, kinds: Index, mains: int = 4) -> None:
         n, count = len(x), int(groups.max()) + 1
         self._kinds = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds[kinds >= 0])]
+        self._mains = mains
         self._lower = np.tril_indices(n)
         self._diagonal = np.cumsum(np.arange(1, n + 1)) - 1
         self._sizes, self._kernels = np.empty(count), np.empty((count, len(self._lower[0])))
@@ -59,7 +60,7 @@ class Evidence:
     @classmethod
     def of(cls, features: FeatureMap, x: Matrix) -> Self:
         """The covariances of rows x of these features."""
-        return cls(x, features.groups, features.alike)
+        return cls(x, features.groups, features.alike, features.mains)
 
     def maximise(self, y: Array, spread: Array, start: Strengths | None = None) -> Strengths:
         """The most probable variances for standardised targets y (n,); `start` are those of similar targets.
@@ -70,7 +71,7 @@ class Evidence:
         from scipy.optimize import minimize
 
         count = len(self._sizes)
-        log = np.log([*([0.2] * 4), *([0.02] * (count - 4)), 0.1]) if start is None else start.end
+        log = np.log([*([0.2] * self._mains), *([0.02] * (count - self._mains)), 0.1]) if start is None else start.end
         lowest, highest = np.array([_LOWEST] * count + [-9.0]), np.array([_HIGHEST] * count + [1.0])
         for _ in range(_CAUTIOUS_STEPS if start is None else 0):
             _, asked, allowed = self._parts(log, y, spread)

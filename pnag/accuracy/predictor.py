@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.space.tokens import Tokens, TokenSpace
+from pnag.space.tokens import Tokens, TokenSpace, resolution_indices, unit_tokens
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -32,31 +32,41 @@ _LOWEST = 50.0  # of minus the merit: no network is that bad, and its exponentia
 
 @dataclass(frozen=True)
 class LayerCodes:
-    """Tokens as one code per layer, and back. Layers are counted over all units, `layers` in total."""
+    """Tokens as one code per layer, and back. Layers are counted over all units, `layers` in total.
+
+    Where the space has several resolutions, the last of the `layers` stands for that choice; its code is the index.
+    """
 
     space: TokenSpace
 
     @property
     def layers(self) -> int:
+        """Layers of the largest network, and one for the resolution where there are several."""
+        return self.in_units + (1 if self.space.resolution_choices > 1 else 0)
+
+    @property
+    def in_units(self) -> int:
         """Layers of the largest network."""
         return self.space.units * self.space.layers
 
     @property
     def codes(self) -> int:
-        """Codes of a layer: absent, or one of expands × kernels."""
-        return 1 + len(self.space.expands) * len(self.space.kernels)
+        """Codes of a layer, absent or one of expands × kernels; no fewer than there are resolutions."""
+        return max(1 + len(self.space.expands) * len(self.space.kernels), self.space.resolution_choices)
 
     def of(self, tokens: Tokens) -> Codes:
         """Codes of canonical tokens, shape (n, layers)."""
-        units = np.asarray(tokens, dtype=np.int64).reshape(-1, self.space.units, self.space.tokens_per_unit)
+        units = unit_tokens(self.space, tokens).astype(np.int64)
         codes = np.maximum(len(self.space.kernels) * (units[:, :, 1::2] - 1) + units[:, :, 2::2], 0)
-        flat: Codes = codes.reshape(len(codes), self.layers)
-        return flat
+        flat: Codes = codes.reshape(len(codes), self.in_units)
+        if self.space.resolution_choices == 1:
+            return flat
+        return np.concatenate([flat, resolution_indices(self.space, tokens)[:, None]], axis=1)
 
     def tokens(self, codes: Codes) -> Tokens:
         """The inverse of `of`, shape (n, length). Present layers must come first and be as many as a depth."""
         space = self.space
-        by_unit = codes.reshape(-1, space.units, space.layers)
+        by_unit = codes[:, : self.in_units].reshape(-1, space.units, space.layers)
         depth = (by_unit > 0).sum(axis=2)
         index = np.zeros(space.layers + 1, dtype=np.int8)
         index[list(space.depths)] = np.arange(len(space.depths))
@@ -65,7 +75,8 @@ class LayerCodes:
         out[:, :, 0] = index[depth]
         out[:, :, 1::2] = np.where(present, choice // len(space.kernels) + 1, 0)
         out[:, :, 2::2] = np.where(present, choice % len(space.kernels) + 1, 0)
-        return out.reshape(len(out), space.length)
+        flat = out.reshape(len(out), -1)
+        return np.concatenate([flat, codes[:, self.in_units :].astype(np.int8)], axis=1)
 
     def one_hot(self, codes: Codes) -> Weights:
         """Shape (n, layers · codes), float32."""

@@ -129,7 +129,7 @@ class Workshop:
             source = f"measured on {self.data.name}, test split"
         return describe_network(
             candidate.architecture,
-            self.space,
+            self.space.alone(candidate.architecture)[0],
             trained=self._supernet is not None,
             labels=labels,
             budget_ms=candidate.budget_ms,
@@ -159,7 +159,8 @@ class Workshop:
 
     def export(self, delivered: Delivered, path: Path, *, debug: bool = False) -> ExportReport:
         """Write one file for single images; the report also joins `delivered.exports`."""
-        shape = (_BATCH_OF_ONE, 3, self.space.resolution, self.space.resolution)
+        side = delivered.candidate.architecture.resolution or self.space.resolution
+        shape = (_BATCH_OF_ONE, 3, side, side)
         report = export_network(delivered.network, path, input_shape=shape, metadata=delivered.metadata, debug=debug)
         delivered.exports.append(report)
         return report

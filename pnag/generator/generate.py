@@ -208,7 +208,7 @@ class Generator:
             starts = np.concatenate([drawn, known], axis=1)
             wide = np.repeat(limits, starts.shape[1])
             refiner = Refiner(self.evaluator, self.costs, self.steps)
-            refined = refiner(starts.reshape(-1, self.space.length), wide).reshape(starts.shape)
+            refined = refiner.across(starts.reshape(-1, self.space.length), wide).reshape(starts.shape)
             ranked, _ = self._rank(np.concatenate([refined, ranked[:, :1]], axis=1), limits)
         best = ranked[:, 0]
         return best, self.costs(best)
@@ -256,6 +256,8 @@ class Generator:
         }
         arrays: dict[str, NDArray[Any]] = {_HEADER: np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)}
         arrays["costs/layer_ms"] = self.costs.layer_ms
+        if self.space.resolution_choices > 1:
+            arrays["costs/resolution_ms"] = self.costs.resolution_ms
         arrays |= _prefixed("predictor", self.evaluator.predictor.arrays())
         arrays |= _prefixed("proposer", self.proposer.arrays())
         if self.known is not None:
@@ -293,14 +295,17 @@ class Generator:
             else RuleEvaluator(predictor, header["rule"])
         )
         proposer = Pool if header["proposer"] == "pool" else Policy
-        layer_ms = arrays["costs/layer_ms"]
-        if layer_ms.shape != (space.units, 2, len(space.expands), len(space.kernels)):
+        layer_ms, sides = arrays["costs/layer_ms"], space.resolution_choices
+        shape = (space.units, 2, len(space.expands), len(space.kernels))
+        if layer_ms.shape != (shape if sides == 1 else (sides, *shape)):
             raise ValueError(f"costs of shape {layer_ms.shape} do not fit {space.name}")
         known = arrays.get("known")
         if known is not None and known.shape != (len(known), space.length):
             raise ValueError(f"networks of shape {known.shape} do not fit {space.name}")
         return cls(
-            costs=CostModel(space, float(header["constant_ms"]), layer_ms),
+            costs=CostModel(
+                space, float(header["constant_ms"]), layer_ms, arrays.get("costs/resolution_ms", np.zeros(sides))
+            ),
             evaluator=evaluator,
             proposer=proposer.from_arrays(space, _part("proposer", arrays)),
             method=header["method"],

@@ -22,7 +22,7 @@ from pnag.generator.generate import Generator
 from pnag.search.evaluator import RuleEvaluator
 from pnag.space.cost import CostModel
 from pnag.space.sampling import sample_tilted
-from pnag.space.tokens import Tokens
+from pnag.space.tokens import Tokens, unit_tokens
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -94,17 +94,24 @@ def most_telling(posterior: Posterior, guesses: Tokens, rivals: Tokens, candidat
 def _candidates(plausible: Tokens, costs: CostModel, rng: np.random.Generator) -> Tokens:
     """Plausible answers, crossings of them, small networks with some of their units, and random ones; distinct."""
     space = costs.space
-    shape = (-1, space.units, space.tokens_per_unit)
-    units, every = plausible.reshape(shape), np.arange(space.units)
+    units, every = unit_tokens(space, plausible), np.arange(space.units)
     crossed = units[rng.integers(len(units), size=(_CROSSED, space.units)), every]
     small = sample_tilted(space, 2 * _PLANTED, rng)
-    small = rng.permutation(small[np.argsort(costs(small))[:_PLANTED]], axis=0).reshape(shape)
+    small = rng.permutation(small[np.argsort(costs(small))[:_PLANTED]], axis=0)
+    of_small = unit_tokens(space, small)
     planted = units[rng.integers(len(units), size=(_PLANTED, space.units)), every]
     rank = rng.permuted(np.tile(every, (_PLANTED, 1)), axis=1)
     few = rank < rng.integers(1, max(2, space.units), size=(_PLANTED, 1))
-    mixed = np.where(few[:, :, None], planted, small)
-    flat = [rows.reshape(-1, space.length) for rows in (plausible, crossed, mixed, space.sample(_RANDOM, rng))]
-    return np.unique(np.concatenate(flat), axis=0)
+    mixed = np.where(few[:, :, None], planted, of_small)
+    # a crossing's resolution, where that is a choice, is one of the plausible ones'
+    whole = [
+        np.concatenate([rows.reshape(len(rows), -1), sides], axis=1)
+        for rows, sides in (
+            (crossed, plausible[np.arange(_CROSSED) % len(plausible), crossed[0].size :]),
+            (mixed, small[:, mixed[0].size :]),
+        )
+    ]
+    return np.unique(np.concatenate([plausible, *whole, space.sample(_RANDOM, rng)]), axis=0)
 
 
 def _answers(generator: Generator, budgets_ms: Array, seed: int = 0) -> Tokens:

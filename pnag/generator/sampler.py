@@ -100,7 +100,9 @@ class Policy:
             logits = hidden @ weights.heads[position] + (weights.head_bias[position] + self._closed[position])
             choice = _draw(logits, uniforms[:, position])
             in_unit = position % per_unit
-            if in_unit == 0:
+            if position == space.units * per_unit:
+                previous = choice  # the resolution
+            elif in_unit == 0:
                 depth, previous = depths[choice], choice
             else:
                 previous = np.where((in_unit - 1) // 2 < depth, choice + 1, 0)

@@ -102,6 +102,12 @@ class _Training:
         require_writable(self.request.out / MANIFEST)
         if self._before is not None:
             return
+        if self.request.data is not None and self.space.resolutions:
+            sides = ", ".join(map(str, self.space.sides))
+            raise RunError(
+                f"the table has a choice of {sides} pixels, and accuracies on --data {self.request.data} are of one "
+                "resolution; give a table of one, or --accuracy with accuracies at each"
+            )
         if self.request.data is not None:
             data = self._data
             if self.request.supernet is not None:
@@ -148,11 +154,12 @@ class _Training:
                 "give --data (digits needs nothing else) or --accuracy"
             ) from error
         if path in SHIPPED.values():
+            sides = ", ".join(map(str, archive.space.sides))
             self.tell(
                 f"learning from accuracies that come with the program: {len(archive)} architectures, "
-                f"{archive.provenance}, at {archive.space.resolution} pixels; for images of your own give --data"
+                f"{archive.provenance}, at {sides} pixels; for images of your own give --data"
             )
-        if archive.space.resolution != self.space.resolution:
+        if archive.space.sides != self.space.sides:
             self.tell(
                 f"the table is for images of {self.space.resolution} pixels, these accuracies are of "
                 f"{archive.space.resolution}, the nearest in {path.name}: they rank networks only"
@@ -185,7 +192,7 @@ class _Training:
 
     def _trained_space(self, data: ImageData) -> SearchSpace:
         """The space of a supernet for these images."""
-        return replace(self.space, resolution=data.resolution, classes=data.classes)
+        return replace(self.space.at(data.resolution), classes=data.classes)
 
     def _archive(self) -> AccuracyArchive:
         """The archive so far: loaded, asked of a supernet, or from before."""

@@ -57,6 +57,22 @@ class Refiner:
             active = active[improved]
         return codec.tokens(codes)
 
+    def across(self, tokens: Tokens, budgets_ms: Array) -> Tokens:
+        """The same, each network refined from every resolution of the space, if it has several; the best of these.
+
+        Another resolution changes the cost of all layers at once, so that exchanges of two seldom lead to it.
+        """
+        sides = self.costs.space.resolution_choices
+        if sides == 1:
+            return self(tokens, budgets_ms)
+        starts = np.repeat(tokens, sides, axis=0)
+        starts[:, -1] = np.tile(np.arange(sides), len(tokens))
+        wide = np.repeat(budgets_ms, sides)
+        refined = self(starts, wide)
+        scores = self.evaluator(refined, self.costs(refined), wide).reshape(-1, sides)
+        best: Tokens = refined.reshape(len(tokens), sides, -1)[np.arange(len(tokens)), scores.argmax(axis=1)]
+        return best
+
     def _score(self, codes: Codes, budgets_ms: Array) -> Array:
         tokens = LayerCodes(self.costs.space).tokens(codes)
         return self.evaluator(tokens, self.costs(tokens), budgets_ms)
@@ -116,50 +132,69 @@ class Refiner:
         return gain, price, index // per_layer, index % per_layer
 
     def _prices(self, codes: Codes) -> Array:
-        """What setting one layer to another code would cost more, shape (n, layers, codes)."""
-        table = layer_prices(self.costs)
-        now = table[np.arange(codes.shape[1]), codes]
-        return table[None] - now[:, :, None]
+        """What setting one layer to another code would cost more, shape (n, layers, codes).
+
+        Of another resolution, which is a layer too: what the whole network would.
+        """
+        table, codec = layer_prices(self.costs), LayerCodes(self.costs.space)
+        side = codes[:, -1] if codec.layers > codec.in_units else np.zeros(len(codes), dtype=np.int64)
+        layers = codes[:, : codec.in_units]
+        each = table[:, np.arange(codec.in_units), layers]  # (resolutions, n, layers)
+        prices = table[side] - each[side, np.arange(len(codes))][:, :, None]
+        if codec.layers == codec.in_units:
+            return prices
+        whole = each.sum(axis=2).T + self.costs.resolution_ms  # (n, resolutions)
+        further = np.zeros((len(codes), 1, codec.codes))
+        further[:, 0, : whole.shape[1]] = whole - np.take_along_axis(whole, side[:, None], axis=1)
+        return np.concatenate([prices, further], axis=1)
 
     def _usable(self, codes: Codes) -> Flags:
         """Which single changes leave a network of the space: the depth of a unit moves by one layer at most."""
         space = self.costs.space
-        per_layer = LayerCodes(space).codes
-        by_unit = codes.reshape(len(codes), space.units, space.layers)
+        codec = LayerCodes(space)
+        per_layer, sides = codec.codes, codes[:, codec.in_units :]
+        by_unit = codes[:, : codec.in_units].reshape(len(codes), space.units, space.layers)
         depth = (by_unit > 0).sum(axis=2)[:, :, None]
         position = np.arange(space.layers)
         shallower, deeper = np.isin(depth - 1, space.depths), np.isin(depth + 1, space.depths)
         last, after = (position == depth - 1) & shallower, (position == depth) & deeper
         usable = np.zeros((*by_unit.shape, per_layer), dtype=bool)
         usable[..., 0] = last
-        usable[..., 1:] = ((position < depth) | after)[..., None]
+        usable[..., 1 : 1 + len(space.expands) * len(space.kernels)] = ((position < depth) | after)[..., None]
         np.put_along_axis(usable, by_unit[..., None], False, axis=3)
-        return usable.reshape(len(codes), -1, per_layer)
+        of_layers = usable.reshape(len(codes), -1, per_layer)
+        of_sides = (np.arange(per_layer) < space.resolution_choices) & (np.arange(per_layer) != sides[..., None])
+        return np.concatenate([of_layers, of_sides], axis=1)
 
     def _valid(self, codes: Codes) -> Flags:
         """Whether present layers come first in each unit and are as many as a depth of the space."""
         space = self.costs.space
-        present = codes.reshape(len(codes), space.units, space.layers) > 0
+        present = codes[:, : LayerCodes(space).in_units].reshape(len(codes), space.units, space.layers) > 0
         ordered = (present[:, :, 1:] <= present[:, :, :-1]).all(axis=2)
         return np.asarray((ordered & np.isin(present.sum(axis=2), space.depths)).all(axis=1))
 
 
 def layer_prices(costs: CostModel) -> Array:
-    """Cost in ms of every code of every layer, shape (layers, codes); 0 for an absent layer."""
-    space = costs.space
+    """Cost in ms of every code of every layer, shape (resolutions, layers, codes); 0 for an absent layer."""
+    space, codec = costs.space, LayerCodes(costs.space)
     position = [min(layer, 1) for layer in range(space.layers)]
-    table = costs.layer_ms[:, position].reshape(space.units * space.layers, -1)
-    return np.concatenate([np.zeros((len(table), 1)), table], axis=1)
+    table = costs.of_layers[:, :, position].reshape(len(costs.resolution_ms), codec.in_units, -1)
+    prices = np.zeros((*table.shape[:2], codec.codes))
+    prices[:, :, 1 : 1 + table.shape[2]] = table
+    return prices
 
 
 def cheapest_tokens(costs: CostModel) -> Tokens:
     """The cheapest network of the space, shape (1, length)."""
-    space = costs.space
-    flat = costs.layer_ms.reshape(space.units, 2, -1)
-    codes = np.zeros((1, space.units, space.layers), dtype=np.int64)
-    depths = np.array(space.depths)
-    for unit in range(space.units):
-        depth = int(depths[(depths * flat[unit, 1].min()).argmin()])
-        codes[0, unit, 0] = flat[unit, 0].argmin() + 1
-        codes[0, unit, 1:depth] = flat[unit, 1].argmin() + 1
-    return LayerCodes(space).tokens(codes.reshape(1, -1))
+    space, codec = costs.space, LayerCodes(costs.space)
+    depths, found = np.array(space.depths), []
+    for side, of_side in enumerate(costs.of_layers):
+        flat = of_side.reshape(space.units, 2, -1)
+        codes = np.zeros((space.units, space.layers), dtype=np.int64)
+        for unit in range(space.units):
+            depth = int(depths[(depths * flat[unit, 1].min()).argmin()])
+            codes[unit, 0] = flat[unit, 0].argmin() + 1
+            codes[unit, 1:depth] = flat[unit, 1].argmin() + 1
+        found.append([*codes.reshape(-1).tolist(), *([side] if codec.layers > codec.in_units else [])])
+    each = codec.tokens(np.array(found))
+    return each[[int(costs(each).argmin())]]

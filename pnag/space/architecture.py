@@ -1,4 +1,4 @@
-"""An architecture by value, and its public string `depths:kernels:expands`."""
+"""An architecture by value, and its public string `depths:kernels:expands`, `@192` after it where that is a choice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,3}")
 class Architecture:
     """Depth of each unit, kernel and expand ratio of each layer; 0 for a layer beyond its unit's depth.
 
-    `depths` has shape (units,), `kernels` and `expands` have shape (units · layers,), unit by unit.
+    `depths` has shape (units,), `kernels` and `expands` have shape (units · layers,), unit by unit. `resolution` is the
+    side of the images in pixels, None where it goes without saying.
     Whether the numbers are choices of a space is for `SearchSpace.check` to say. Raises
     `ArchitectureError` for counts that do not fit, or for layers present beyond the depth or absent within.
 
@@ -31,6 +32,7 @@ class Architecture:
     depths: Numbers
     kernels: Numbers
     expands: Numbers
+    resolution: int | None = None
 
     def __post_init__(self) -> None:
         units, layers = len(self.depths), len(self.kernels)
@@ -64,19 +66,23 @@ class Architecture:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the public string back; `str(Architecture.parse(s)) == s`. Raises `ArchitectureError`."""
-        parts = text.strip().split(":")
+        body, at, side = text.strip().partition("@")
+        parts = body.split(":")
         if len(parts) != 3:
             raise ArchitectureError(f"'{text}' has {len(parts)} parts; an architecture is 'depths:kernels:expands'")
         depths, kernels, expands = (_numbers(part, text) for part in parts)
-        return cls(depths, kernels, expands)
+        return cls(depths, kernels, expands, _number(side, text) if at else None)
 
     def __str__(self) -> str:
-        return ":".join(",".join(map(str, part)) for part in (self.depths, self.kernels, self.expands))
+        body = ":".join(",".join(map(str, part)) for part in (self.depths, self.kernels, self.expands))
+        return body if self.resolution is None else f"{body}@{self.resolution}"
 
 
 def _numbers(part: str, text: str) -> Numbers:
-    words = part.split(",")
-    for word in words:
-        if _NUMBER.fullmatch(word) is None:
-            raise ArchitectureError(f"'{word}' in '{text}' is not a number; write digits separated by commas")
-    return tuple(int(word) for word in words)
+    return tuple(_number(word, text) for word in part.split(","))
+
+
+def _number(word: str, text: str) -> int:
+    if _NUMBER.fullmatch(word) is None:
+        raise ArchitectureError(f"'{word}' in '{text}' is not a number; write digits separated by commas")
+    return int(word)

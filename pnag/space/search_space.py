@@ -13,7 +13,7 @@ from lut.blocks import Activation, BlockSpec, ConvSpec, HeadSpec, MBConvSpec, di
 from pnag.errors import ArchitectureError, SpaceError
 from pnag.space.architecture import Architecture
 from pnag.space.cost import CostModel
-from pnag.space.tokens import Tokens
+from pnag.space.tokens import Tokens, resolution_indices, unit_tokens
 
 if TYPE_CHECKING:
     from lut.table import LatencyTable
@@ -33,6 +33,10 @@ class SearchSpace:
     >>> smallest, _ = space.extremes()
     >>> space.decode(space.encode([smallest])) == [smallest]
     True
+
+    Where there are several `resolutions` to choose from, in ascending order, `resolution` is the largest of them, and
+    the encoding ends in the index of an architecture's own. `stem`, `first`, `head` and `layer_block` are those of
+    `resolution`; `at` gives the space of another one.
     """
 
     name: str
@@ -49,12 +53,22 @@ class SearchSpace:
     unit_squeeze_excite: tuple[bool, ...] = (False, True, False, True, True)
     final_expand_channels: int = 960
     feature_channels: int = 1280
+    resolutions: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for what in ("depths", "kernels", "expands"):
             choices = getattr(self, what)
             if not choices or min(choices) < 1 or len(set(choices)) != len(choices):
                 raise SpaceError(f"{what} {choices} of space {self.name}; give different numbers from 1 on")
+        if self.resolutions and (
+            len(self.resolutions) < 2
+            or list(self.resolutions) != sorted(set(self.resolutions))
+            or self.resolutions[-1] != self.resolution
+        ):
+            raise SpaceError(
+                f"resolutions {self.resolutions} of space {self.name} at {self.resolution}; give several in ascending "
+                "order, of which `resolution` is the last"
+            )
         if any(kernel % 2 == 0 for kernel in self.kernels):
             raise SpaceError(f"kernels {self.kernels} of space {self.name}; even kernels have no centre, take odd ones")
         by_unit = (self.unit_channels, self.unit_strides, self.unit_activations, self.unit_squeeze_excite)
@@ -84,13 +98,40 @@ class SearchSpace:
     @property
     def length(self) -> int:
         """Tokens of one encoded architecture."""
-        return self.units * self.tokens_per_unit
+        return self.units * self.tokens_per_unit + (1 if self.resolutions else 0)
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The resolutions of the space in pixels, ascending: one or several."""
+        return self.resolutions or (self.resolution,)
+
+    @property
+    def resolution_choices(self) -> int:
+        """How many resolutions there are to choose from."""
+        return len(self.sides)
 
     @cached_property
     def token_choices(self) -> tuple[int, ...]:
         """How many choices each token has when its layer is present; shape (length,)."""
         unit = (len(self.depths), *((len(self.expands), len(self.kernels)) * self.layers))
-        return unit * self.units
+        return unit * self.units + ((len(self.resolutions),) if self.resolutions else ())
+
+    def at(self, resolution: int) -> Self:
+        """The same space with that one resolution."""
+        return replace(self, resolution=resolution, resolutions=())
+
+    @cached_property
+    def by_resolution(self) -> Mapping[int, Self]:
+        """The space of each resolution alone."""
+        return {side: self.at(side) for side in self.sides}
+
+    def alone(self, architecture: Architecture) -> tuple[Self, Architecture]:
+        """The space of an architecture's own resolution, and the architecture in it, which then does not name it.
+
+        Raises `ArchitectureError` if it is not of this space.
+        """
+        self.check(architecture)
+        return self.by_resolution[architecture.resolution or self.resolution], replace(architecture, resolution=None)
 
     # -- blocks -----------------------------------------------------------------------------------------
 
@@ -141,16 +182,18 @@ class SearchSpace:
 
     def decompose(self, architecture: Architecture) -> tuple[BlockSpec, ...]:
         """The blocks of a network in order, stem to head. Raises `ArchitectureError` if it is not of this space."""
-        self.check(architecture)
+        alone, architecture = self.alone(architecture)
         layers = (
-            self.layer_block(unit, layer, *architecture.layer(unit, layer))
+            alone.layer_block(unit, layer, *architecture.layer(unit, layer))
             for unit, depth in enumerate(architecture.depths)
             for layer in range(depth)
         )
-        return (self.stem, self.first, *layers, self.head)
+        return (alone.stem, alone.first, *layers, alone.head)
 
     def blocks(self) -> tuple[BlockSpec, ...]:
-        """Every distinct block of the space, in network order: what a table must hold."""
+        """Every distinct block of the space, by resolution in network order: what a table must hold."""
+        if self.resolutions:
+            return tuple(dict.fromkeys(block for alone in self.by_resolution.values() for block in alone.blocks()))
         layers = (
             self.layer_block(unit, min(layer, 1), kernel, expand)
             for unit in range(self.units)
@@ -177,6 +220,14 @@ class SearchSpace:
             for value in values:
                 if value not in choices:
                     raise ArchitectureError(f"{what} {value} is not in space {self.name}; choose from {choices}")
+        if architecture.resolution is None and not self.resolutions:
+            return
+        if architecture.resolution not in self.sides:
+            sides = ", ".join(map(str, self.sides))
+            at = "without a" if architecture.resolution is None else f"with {architecture.resolution} as its"
+            raise ArchitectureError(
+                f"an architecture {at} resolution; space {self.name} has {sides}: end it in @{self.resolution}, say"
+            )
 
     def encode(self, architectures: Iterable[Architecture]) -> Tokens:
         """Tokens of architectures, shape (n, length). Raises `ArchitectureError` if one is not of this space."""
@@ -194,28 +245,31 @@ class SearchSpace:
                     row += (1 + self.expands.index(expand), 1 + self.kernels.index(kernel))
                 else:
                     row += (0, 0)
-        return row
+        return [*row, self.resolutions.index(architecture.resolution or 0)] if self.resolutions else row
 
     def decode(self, tokens: Tokens) -> list[Architecture]:
         """Architectures of tokens of shape (n, length); the inverse of `encode`."""
         expands, kernels = (0, *self.expands), (0, *self.kernels)
-        by_unit = np.asarray(tokens).reshape(-1, self.units, self.tokens_per_unit)
+        sides = [self.resolutions[i] if self.resolutions else None for i in resolution_indices(self, tokens).tolist()]
         return [
             Architecture(
                 tuple(self.depths[d] for d in row[:, 0].tolist()),
                 tuple(kernels[k] for k in row[:, 2::2].ravel().tolist()),
                 tuple(expands[e] for e in row[:, 1::2].ravel().tolist()),
+                side,
             )
-            for row in by_unit
+            for row, side in zip(unit_tokens(self, tokens), sides, strict=True)
         ]
 
     def canonical(self, tokens: Tokens) -> Tokens:
         """A copy with the tokens of absent layers set to 0; present layers keep theirs, at least 1."""
-        by_unit = np.array(tokens, dtype=np.int8).reshape(-1, self.units, self.tokens_per_unit)
+        tokens = np.array(tokens, dtype=np.int8)
+        by_unit = unit_tokens(self, tokens)
         depth = np.array(self.depths)[by_unit[:, :, 0]]
         present = np.repeat(np.arange(self.layers) < depth[..., None], 2, axis=2)
         by_unit[:, :, 1:] = np.where(present, np.maximum(by_unit[:, :, 1:], 1), 0)
-        return by_unit.reshape(-1, self.length)
+        layers = by_unit.reshape(len(tokens), self.units * self.tokens_per_unit)
+        return np.concatenate([layers, tokens[:, self.units * self.tokens_per_unit :]], axis=1)
 
     def sample(self, n: int, rng: np.random.Generator) -> Tokens:
         """`n` architectures with every choice uniform, encoded; shape (n, length)."""
@@ -228,13 +282,13 @@ class SearchSpace:
     def extremes(self) -> tuple[Architecture, Architecture]:
         """The architectures with the smallest and the largest choice everywhere."""
 
-        def uniform(depth: int, kernel: int, expand: int) -> Architecture:
+        def uniform(depth: int, kernel: int, expand: int, resolution: int) -> Architecture:
             present = ((True,) * depth + (False,) * (self.layers - depth)) * self.units
             kernels, expands = (tuple(value if p else 0 for p in present) for value in (kernel, expand))
-            return Architecture((depth,) * self.units, kernels, expands)
+            return Architecture((depth,) * self.units, kernels, expands, resolution if self.resolutions else None)
 
-        smallest = uniform(min(self.depths), min(self.kernels), min(self.expands))
-        return smallest, uniform(max(self.depths), max(self.kernels), max(self.expands))
+        smallest = uniform(min(self.depths), min(self.kernels), min(self.expands), self.sides[0])
+        return smallest, uniform(max(self.depths), max(self.kernels), max(self.expands), self.sides[-1])
 
     # -- identity ---------------------------------------------------------------------------------------
 
@@ -242,6 +296,8 @@ class SearchSpace:
         """c(a) over encoded architectures, from a table of this space. Raises `SpaceError`, `MissingBlockError`."""
         self.require_same_family(self.from_dict(table.metadata.space), "the table")
         costs = self.sum_over_blocks(lambda block: table.cost_ms([block]) - table.intercept_ms)
+        if self.resolutions:
+            return replace(costs, constant_ms=table.intercept_ms)
         return replace(costs, constant_ms=table.cost_ms([self.stem, self.first, self.head]))
 
     def macs_model(self) -> CostModel:
@@ -252,17 +308,23 @@ class SearchSpace:
         """The model of any quantity that is a sum over a network's blocks, `value` of each."""
         layers = [
             [
-                [[value(self.layer_block(unit, layer, k, e)) for k in self.kernels] for e in self.expands]
-                for layer in (0, 1)
+                [
+                    [[value(alone.layer_block(unit, layer, k, e)) for k in self.kernels] for e in self.expands]
+                    for layer in (0, 1)
+                ]
+                for unit in range(self.units)
             ]
-            for unit in range(self.units)
+            for alone in self.by_resolution.values()
         ]
-        shared = sum(value(block) for block in (self.stem, self.first, self.head))
-        return CostModel(self, shared, np.array(layers, dtype=float))
+        shared = [sum(map(value, (alone.stem, alone.first, alone.head))) for alone in self.by_resolution.values()]
+        if not self.resolutions:
+            return CostModel(self, shared[0], np.array(layers[0], dtype=float))
+        return CostModel(self, 0.0, np.array(layers, dtype=float), np.array(shared, dtype=float))
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain JSON values."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """All fields as plain JSON values; `resolutions` only where there are several."""
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return plain if self.resolutions else {key: value for key, value in plain.items() if key != "resolutions"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -274,9 +336,9 @@ class SearchSpace:
             raise SpaceError(f"not a search space ({error}); give the fields that `to_dict` writes") from error
 
     def family(self) -> dict[str, Any]:
-        """What tables, supernets and archives must share: all but name, resolution and classes."""
+        """What tables, supernets and archives must share: all but name, resolutions and classes."""
         plain = self.to_dict()
-        return {key: value for key, value in plain.items() if key not in ("name", "resolution", "classes")}
+        return {k: value for k, value in plain.items() if k not in ("name", "resolution", "resolutions", "classes")}
 
     def require_same_family(self, other: SearchSpace, what: str) -> None:
         """Raise `SpaceError` unless `other`, the space of `what`, has the same width and choices."""

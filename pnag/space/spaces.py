@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,11 @@ _NEEDED = tuple(f.name for f in fields(SearchSpace) if f.default is MISSING)
 
 
 def load_space(
-    name: str = "ofa-mbv3-w1.2", *, resolution: int | None = None, classes: int | None = None
+    name: str = "ofa-mbv3-w1.2", *, resolution: int | Sequence[int] | None = None, classes: int | None = None
 ) -> SearchSpace:
     """The space of that name or of a `.toml` file, for images of side `resolution` (224) and `classes` (1000).
 
-    A file has the fields of `SearchSpace` as its keys; `name` and `width` must be there. Raises `SpaceError` for an
+    Of several resolutions an architecture chooses one. A file has the fields of `SearchSpace` as its keys; `name` and `width` must be there. Raises `SpaceError` for an
     unknown name, a file that is no space, a resolution below 32 or fewer than 2 classes.
     """
     if name.endswith(_SUFFIX):
@@ -42,13 +42,25 @@ def load_space(
         space = SPACES[name]
     else:
         raise SpaceError(f"unknown space '{name}'; known are {', '.join(SPACES)}, or give a .toml file of your own")
-    resolution = space.resolution if resolution is None else resolution
+    given = space.sides if resolution is None else resolution
+    sides = sorted({given} if isinstance(given, int) else set(given))
     classes = space.classes if classes is None else classes
-    if resolution < 32:
-        raise SpaceError(f"a resolution of {resolution} leaves nothing to convolve; take 32 or more")
+    if not sides:
+        raise SpaceError("no resolution is given; give one side in pixels, or several")
+    if sides[0] < 32:
+        raise SpaceError(f"a resolution of {sides[0]} leaves nothing to convolve; take 32 or more")
     if classes < 2:
         raise SpaceError(f"{classes} classes are nothing to tell apart; take 2 or more")
-    return replace(space, resolution=resolution, classes=classes)
+    return replace(space, resolution=sides[-1], resolutions=tuple(sides) if len(sides) > 1 else (), classes=classes)
+
+
+def parse_resolutions(text: str) -> tuple[int, ...]:
+    """Sides in pixels from words such as `224` or `160,192,224`. Raises `SpaceError`."""
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if not (word.isascii() and word.isdigit() and 1 <= int(word) <= _MOST):
+            raise SpaceError(f"'{word}' in --resolution {text} is no number of pixels; write 224, or 160,192,224")
+    return tuple(int(word) for word in words)
 
 
 def read_space(path: str | Path) -> SearchSpace:

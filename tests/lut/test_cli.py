@@ -4,6 +4,7 @@ import pytest
 
 from lut import LatencyTable
 from lut.cli import main
+from pnag.space.search_space import SearchSpace
 from pnag.space.spaces import load_space
 from tests.tables import made_up_table, with_entry
 
@@ -139,3 +140,23 @@ def test_bad_input_is_one_line_and_status_2(pnag_lut, saved, tmp_path, monkeypat
     assert err.startswith("pnag-lut: ")
     assert err.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_several_files_import_as_one_table_of_all_their_resolutions(pnag_lut, tmp_path):
+    for side in (160, 192):
+        made_up_table(load_space(resolution=side)).save(tmp_path / f"{side}.parquet")
+        assert pnag_lut("export", tmp_path / f"{side}.parquet", "--out", tmp_path / f"{side}.yaml")[0] == 0
+    files, out = (tmp_path / "192.yaml", tmp_path / "160.yaml"), tmp_path / "both.parquet"
+    status, _, err = pnag_lut("import", *files, "--device", "a phone", "--out", out)
+    assert (status, err) == (0, "")
+    space = load_space(resolution=(160, 192))
+    table = LatencyTable.load(out)
+    assert SearchSpace.from_dict(table.metadata.space) == space
+    assert set(table.blocks) == {block.key for block in space.blocks()}
+    assert pnag_lut("check", out)[0] == 0
+    assert "160, 192 pixels" in pnag_lut("show", out)[1]
+    before = out.read_bytes()
+    status, _, err = pnag_lut("import", *files, "--device", "a phone", "--out", out, "--resolution", "160,224")
+    assert status == 2
+    assert "192.yaml: none of the" in err
+    assert out.read_bytes() == before

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lut import ConvSpec, HeadSpec, LutError, MBConvSpec
 from lut.errors import ExchangeError
-from lut.exchange import export_table, exported_ms, import_table
+from lut.exchange import export_table, exported_ms, import_table, resolutions_in
 from lut.formats.csvfile import read_csv, write_csv
 from lut.formats.once_for_all import ofa_parts, read_ofa, write_ofa
 from pnag.space.spaces import load_space
@@ -227,3 +227,41 @@ def test_files_that_cannot_be_imported_are_named(tmp_path, name, content, says):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     path = tmp_path / "none.csv"
     assert str(path) in refused(path, lambda path: import_table(path, BLOCKS, made_up_metadata(SPACE)))
+
+
+# -- several files -------------------------------------------------------------------------------------------
+
+TWO = load_space(resolution=(176, 192))  # both end in maps of 6 pixels: they share later blocks of the last unit
+
+
+def of_side(side, factor=1.0):
+    blocks = SPACE.at(side).blocks()
+    return write_ofa({block.key: factor * made_up_ms(block) for block in blocks}, blocks)
+
+
+def test_files_of_several_resolutions_make_one_table(tmp_path):
+    files = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    files[0].write_text(of_side(176))
+    files[1].write_text(of_side(192, 1.1))
+    assert resolutions_in(files) == (176, 192)
+    imported = import_table(files, TWO.blocks(), made_up_metadata(TWO))
+    assert imported.missing == ()
+    shared = {b.key for b in SPACE.at(176).blocks()} & {b.key for b in SPACE.at(192).blocks()}
+    assert set(imported.repeated) == shared
+    assert len(shared) == 10  # nine later blocks of the last unit, and the head
+    assert imported.spread == pytest.approx(0.1)
+    for block in TWO.blocks():
+        ms = made_up_ms(block)
+        expected = 1.05 * ms if block.key in shared else ms if block in SPACE.at(176).blocks() else 1.1 * ms
+        assert imported.table.blocks[block.key].latency_ms == pytest.approx(expected)
+    assert imported.table.metadata.sampling["imported_from"] == ["a.yaml", "b.yaml"]
+    assert len(imported.table.metadata.sampling["imported_sha256"]) == 2
+
+
+def test_once_for_alls_form_has_no_place_for_several_heads(tmp_path):
+    blocks = load_space(resolution=(160, 224)).blocks()
+    values = {block.key: made_up_ms(block) for block in blocks}
+    with pytest.raises(ExchangeError, match=r"t\.yaml: once-for-all's form has no keys .*; write \.csv"):
+        export_table(tmp_path / "t.yaml", values, blocks)
+    export_table(tmp_path / "t.csv", values, blocks)
+    assert read_csv((tmp_path / "t.csv").read_text(), [block.key for block in blocks]) == values

@@ -3,9 +3,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from lut.table import LatencyTable
+from pnag.space.search_space import SearchSpace
 from profiler.cli import app
 from profiler.console import run_app
 
@@ -49,6 +51,20 @@ def test_a_table_is_written_where_the_readme_says(fake, profile, tmp_path):
     assert (table.metadata.resolution, table.metadata.classes, table.metadata.batch) == (32, 10, 1)
     assert "93 measured, 0 failed" in out
     assert [path.name for path in (tmp_path / "lut").iterdir()] == ["fake.parquet"]
+
+
+def test_blocks_of_several_resolutions_make_one_table(fake, profile, tmp_path):
+    options = ("--resolution", "48,32", "--classes", "10", "--calibrate", "12", "--holdout", "6")
+    assert profile("--device", fake(), *options)[0] == 0
+    table = LatencyTable.load(tmp_path / "lut" / "fake.parquet")
+    space = SearchSpace.from_dict(table.metadata.space)
+    assert space.sides == (32, 48)
+    assert set(table.blocks) == {block.key for block in space.blocks()}
+    sides = {network.block.partition("@")[2] for role in ("calibration", "holdout") for network in table.networks(role)}
+    assert sides == {"32", "48"}
+    tokens = space.sample(20, np.random.default_rng(0))
+    costs = [table.cost_ms(space.decompose(architecture)) for architecture in space.decode(tokens)]
+    assert space.cost_model(table)(tokens) == pytest.approx(costs)
 
 
 def test_json_is_one_document_and_nothing_else(fake, profile):

@@ -50,22 +50,29 @@ def test_small_images_rank_for_large_ones_but_not_another_width(tmp_path):
         AccuracyArchive.load(tmp_path / "a.parquet", load_space("ofa-mbv3-w1.0"))
 
 
+TWO = load_space("ofa-mbv3-w1.2", resolution=(160, 192))
+
+
 def of_two_sides():
-    tokens = SPACE.sample(3, np.random.default_rng(0))
-    sides = np.array([160, 160, 160, 192, 192])
-    return AccuracyArchive(SPACE, tokens[[0, 1, 2, 0, 1]], np.arange(5) / 10, resolutions=sides)
+    tokens = TWO.sample(3, np.random.default_rng(0))[[0, 1, 2, 0, 1]]
+    tokens[:, -1] = [0, 0, 0, 1, 1]
+    return AccuracyArchive(TWO, tokens, np.arange(5) / 10)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 def test_rows_of_several_resolutions_are_told_apart(tmp_path, suffix):
     of_two_sides().save(tmp_path / f"a{suffix}")
     whole = AccuracyArchive.whole(tmp_path / f"a{suffix}", SPACE)
-    assert whole.resolutions.tolist() == [160, 160, 160, 192, 192]
+    assert [a.resolution for a in whole.architectures] == [160, 160, 160, 192, 192]
+    frame = pd.read_csv(tmp_path / "a.csv") if suffix == ".csv" else pd.read_parquet(tmp_path / "a.parquet")
+    assert frame["resolution"].tolist() == [160, 160, 160, 192, 192]
+    assert not frame["architecture"].str.contains("@").any()
     assert whole.sha256 == of_two_sides().sha256
     for asked, taken, accuracies in ((160, 160, [0, 0.1, 0.2]), (175, 160, [0, 0.1, 0.2]), (176, 192, [0.3, 0.4]),
                                      (224, 192, [0.3, 0.4])):  # fmt: skip
         one = AccuracyArchive.load(tmp_path / f"a{suffix}", load_space("ofa-mbv3-w1.2", resolution=asked))
-        assert (one.space.resolution, one.resolutions) == (taken, None)
+        assert one.space.sides == (taken,)
+        assert one.tokens.shape[1] == SPACE.length
         assert one.accuracy.tolist() == pytest.approx(accuracies)
         one.save(tmp_path / "one.parquet")
         assert AccuracyArchive.load(tmp_path / "one.parquet", SPACE).space.resolution == taken
@@ -73,8 +80,39 @@ def test_rows_of_several_resolutions_are_told_apart(tmp_path, suffix):
 
 def test_the_hash_knows_the_resolution():
     one = of_two_sides()
-    other = replace(one, resolutions=one.resolutions + 16)
+    other = replace(one, space=load_space("ofa-mbv3-w1.2", resolution=(160, 208)))
     assert other.sha256 != one.sha256
+
+
+def test_a_choice_of_resolutions_needs_accuracies_at_each(tmp_path):
+    of_two_sides().save(tmp_path / "a.parquet")
+    both = AccuracyArchive.load(tmp_path / "a.parquet", TWO)
+    assert (both.tokens == of_two_sides().tokens).all()
+    with pytest.raises(ArchiveError, match=r"a\.parquet has no accuracies at 176 pixels"):
+        AccuracyArchive.load(tmp_path / "a.parquet", load_space("ofa-mbv3-w1.2", resolution=(160, 176, 192)))
+    archive().save(tmp_path / "plain.parquet")
+    with pytest.raises(ArchiveError, match=r"plain\.parquet does not say at which resolution"):
+        AccuracyArchive.load(tmp_path / "plain.parquet", TWO)
+
+
+def test_of_more_resolutions_than_asked_for_the_rest_is_left_out(tmp_path):
+    three = load_space("ofa-mbv3-w1.2", resolution=(160, 176, 192))
+    tokens = three.sample(9, np.random.default_rng(0))
+    tokens[:, -1] = [0, 1, 2] * 3
+    saved = AccuracyArchive(three, tokens, np.arange(9) / 10)
+    saved.save(tmp_path / "a.parquet")
+    loaded = AccuracyArchive.load(tmp_path / "a.parquet", TWO)
+    rows = [0, 2, 3, 5, 6, 8]
+    assert loaded.space.sides == (160, 192)
+    assert loaded.accuracy.tolist() == saved.accuracy[rows].tolist()
+    assert [str(a) for a in loaded.architectures] == [str(saved.architectures[row]) for row in rows]
+
+
+def test_resolutions_may_stand_in_the_architectures_too(tmp_path):
+    texts = [str(a) for a in of_two_sides().architectures]
+    assert texts[0].endswith("@160")
+    pd.DataFrame({"architecture": texts, "accuracy": np.arange(5) / 10}).to_csv(tmp_path / "a.csv", index=False)
+    assert (AccuracyArchive.load(tmp_path / "a.csv", TWO).tokens == of_two_sides().tokens).all()
 
 
 def _frame():
@@ -101,9 +139,14 @@ BAD = {
     "empty": (_frame().iloc[:0], "no rows"),
     "no pixels": (_frame().assign(resolution=[224, 0, 224, 224]), "row 2 of archive a.csv has resolution 0"),
     "half a pixel": (_frame().assign(resolution=[224, 224, 160.5, 224]), "row 3 of archive a.csv has resolution 160.5"),
+    "two resolutions": (
+        _frame().assign(architecture=lambda f: f["architecture"] + "@160", resolution=[160, 160, 192, 160]),
+        "row 3 .*@160 in a row with resolution 192",
+    ),
+    "one resolution": (_changed("architecture", 2, _frame()["architecture"][1] + "@160"), "row 1 .* has no resolution"),
     "duplicate at a resolution": (
         pd.concat([_frame(), _frame()]).assign(resolution=[160] * 4 + [192] * 3 + [160]),
-        "rows 4 and 8 .* at 160 pixels",
+        "rows 4 and 8 .* are both .*@160",
     ),
     "splits": (_frame().assign(split=["val", "val", "test", "val"]), "mixes the splits test, val"),
 }

@@ -7,13 +7,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pnag.accuracy.predictor_fit import fit_predictor
 from pnag.errors import BudgetError, InfeasibleBudgetError, PnagError, RunError
 from pnag.generator.generate import FILE_NAME, Generator, _shown_range
-from pnag.generator.learning import train_generator
+from pnag.generator.learning import train_generator, train_in_rounds
 from pnag.generator.policy import PolicySettings
 from pnag.search.refine import Refiner
 from pnag.space.architecture import Architecture
-from tests.pnag.search.learning_cases import TINY, all_tokens, archive, full_costs, tiny_costs
+from tests.pnag.search.learning_cases import (
+    QUICK,
+    TINY,
+    TWO_SIDES,
+    all_tokens,
+    archive,
+    full_costs,
+    tiny_costs,
+    two_sided_archive,
+    two_sided_costs,
+)
 
 RESIDUALS = tuple(np.random.default_rng(1).normal(0, 0.01, 20))
 
@@ -209,3 +220,44 @@ def test_a_pool_has_no_network_to_draw_from():
     pool = train_generator(TINY, costs, *archive(costs, 40), method="random")
     with pytest.raises(PnagError, match="method random"):
         pool.sample(0.4, 3)
+
+
+# -- several resolutions ----------------------------------------------------------------------------------
+
+
+def test_a_choice_of_resolutions_is_answered_saved_and_asked_for_in_rounds(tmp_path):
+    costs, asked = two_sided_costs(), []
+
+    def ask(tokens):
+        asked.append(tokens)
+        known = dict(zip(map(bytes, every), accuracy, strict=True))
+        return np.array([known[bytes(row)] for row in tokens])
+
+    every = all_tokens(TWO_SIDES)
+    accuracy = 0.7 + 0.002 * every[:, 1:].sum(axis=1) + 0.01 * every[:, -1]
+    generator, tokens, _ = train_in_rounds(
+        TWO_SIDES, costs, ask, first=40, rounds=2, per_round=20, settings=QUICK, residuals=RESIDUALS
+    )
+    assert [len(tokens) for tokens in asked] == [40, 20, 20]
+    assert len(np.unique(tokens, axis=0)) == len(np.unique(asked[0], axis=0)) + 40
+    low, high = allowed(generator)
+    budgets = np.linspace(low * 1.001, high * 0.999, 12)
+    found = generator.generate_many(budgets.tolist())
+    assert {candidate.architecture.resolution for candidate in found} == {32, 48}
+    for candidate in found:
+        assert candidate.cost_ms <= candidate.limit_ms
+        assert candidate.cost_ms == pytest.approx(costs(TWO_SIDES.encode([candidate.architecture]))[0])
+    generator.save(tmp_path)
+    again = Generator.load(tmp_path)
+    assert again.space == TWO_SIDES
+    assert [c.architecture for c in again.generate_many(budgets.tolist())] == [c.architecture for c in found]
+
+
+def test_learning_tells_resolutions_apart():
+    tokens, accuracy = two_sided_archive(300, seed=1)
+    predictor = fit_predictor(TWO_SIDES, *two_sided_archive(300))
+    gain = accuracy[tokens[:, -1] == 1].mean() - accuracy[tokens[:, -1] == 0].mean()
+    assert gain > 0.005
+    error = np.sqrt(np.mean((predictor(tokens) - accuracy) ** 2))
+    assert error < 0.4 * accuracy.std()
+    assert error == pytest.approx(predictor.error, rel=0.5)

@@ -11,7 +11,7 @@ from pnag.search.evaluator import RuleEvaluator
 from pnag.search.memory import Memory
 from pnag.search.refine import Refiner
 from pnag.space.spaces import load_space
-from tests.pnag.search.learning_cases import TINY, all_tokens, archive, tiny_costs
+from tests.pnag.search.learning_cases import TINY, TWO_SIDES, all_tokens, archive, tiny_costs
 
 SETTINGS = PolicySettings(k=4, hidden=16, width=8)
 
@@ -24,16 +24,18 @@ def network(space, anchors=(20.0, 40.0, 60.0, 80.0)):
     return made
 
 
-def test_the_probabilities_of_all_architectures_sum_to_one():
-    tokens = all_tokens()
-    log_p, _ = network(TINY).log_probability(tokens, np.full(len(tokens), 33.0))
+@pytest.mark.parametrize("space", [TINY, TWO_SIDES])
+def test_the_probabilities_of_all_architectures_sum_to_one(space):
+    tokens = all_tokens(space)
+    log_p, _ = network(space).log_probability(tokens, np.full(len(tokens), 33.0))
     assert float(log_p.exp().sum().detach()) == pytest.approx(1.0, abs=1e-4)
 
 
-def test_numpy_draws_each_architecture_as_often_as_torch_says():
-    made, tokens = network(TINY), all_tokens()
+@pytest.mark.parametrize("space", [TINY, TWO_SIDES])
+def test_numpy_draws_each_architecture_as_often_as_torch_says(space):
+    made, tokens = network(space), all_tokens(space)
     log_p, _ = made.log_probability(tokens, np.full(len(tokens), 33.0))
-    drawn = made.policy().sample(np.full(40_000, 33.0), np.random.default_rng(0).random((40_000, TINY.length)))
+    drawn = made.policy().sample(np.full(40_000, 33.0), np.random.default_rng(0).random((40_000, space.length)))
     index = {row.tobytes(): i for i, row in enumerate(tokens)}
     counts = np.bincount([index[row.tobytes()] for row in drawn], minlength=len(tokens))
     expected = log_p.exp().detach().numpy() * len(drawn)

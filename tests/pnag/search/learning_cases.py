@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import product
 
@@ -28,6 +29,8 @@ TINY = SearchSpace(
     unit_squeeze_excite=(False, True),
 )
 
+TWO_SIDES = replace(TINY, resolution=48, resolutions=(32, 48))
+
 QUICK = PolicySettings(k=3, steps=15, group=8, hidden=12, width=6, examples=16)
 
 
@@ -44,6 +47,22 @@ def all_tokens(space: SearchSpace = TINY) -> Tokens:
 @cache
 def tiny_costs() -> CostModel:
     return made_up_costs(TINY, seed=3, constant_ms=0.2)
+
+
+@cache
+def two_sided_costs() -> CostModel:
+    """The tiny space at two resolutions; the larger costs twice as much."""
+    one = made_up_costs(TINY, seed=3, constant_ms=0.2)
+    return CostModel(TWO_SIDES, 0.2, np.stack([one.layer_ms, 2 * one.layer_ms]), np.array([0.0, 0.15]))
+
+
+def two_sided_archive(n: int, seed: int = 0) -> tuple[Tokens, np.ndarray]:
+    """Networks of both resolutions; the larger is better, by more the deeper the network is."""
+    rng = np.random.default_rng(seed)
+    tokens = TWO_SIDES.sample(n, rng)
+    depth = tokens[:, : -1 : TINY.tokens_per_unit].sum(axis=1)
+    accuracy = truth(tiny_costs()).ask(tokens[:, :-1], rng)
+    return tokens, accuracy + tokens[:, -1] * (0.004 + 0.003 * depth)
 
 
 @cache

@@ -6,7 +6,15 @@ from pnag.accuracy.predictor_fit import fit_predictor
 from pnag.search.evaluator import RuleEvaluator
 from pnag.search.refine import Refiner, cheapest_tokens, layer_prices
 from pnag.space.spaces import load_space
-from tests.pnag.search.learning_cases import all_tokens, archive, full_costs, tiny_costs
+from tests.pnag.search.learning_cases import (
+    TWO_SIDES,
+    all_tokens,
+    archive,
+    full_costs,
+    tiny_costs,
+    two_sided_archive,
+    two_sided_costs,
+)
 
 BUDGETS = 12
 
@@ -41,7 +49,7 @@ def test_prices_of_layers_sum_to_the_cost():
     costs = full_costs()
     tokens = costs.space.sample(50, np.random.default_rng(0))
     codes = LayerCodes(costs.space).of(tokens)
-    table = layer_prices(costs)
+    (table,) = layer_prices(costs)
     summed = costs.constant_ms + table[np.arange(codes.shape[1]), codes].sum(axis=1)
     np.testing.assert_allclose(summed, costs(tokens))
 
@@ -97,3 +105,51 @@ def test_its_arguments_are_left_as_they_were(full):
     before = starts.copy()
     full(starts, np.full(3, 70.0))
     np.testing.assert_array_equal(starts, before)
+
+
+# -- several resolutions ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_sided():
+    return Refiner(RuleEvaluator(fit_predictor(TWO_SIDES, *two_sided_archive(300))), two_sided_costs())
+
+
+def test_with_a_choice_of_resolutions_the_cheapest_network_is_the_cheapest():
+    costs, tokens = two_sided_costs(), all_tokens(TWO_SIDES)
+    assert costs(cheapest_tokens(costs))[0] == costs(tokens).min() == pytest.approx(costs.range_ms[0])
+    assert costs(tokens).max() == pytest.approx(costs.range_ms[1])
+
+
+def test_codes_hold_the_resolution_too():
+    codec, tokens = LayerCodes(TWO_SIDES), all_tokens(TWO_SIDES)
+    assert (codec.tokens(codec.of(tokens)) == tokens).all()
+
+
+def test_what_a_change_gains_and_costs_is_exact_for_layers_and_resolutions(two_sided):
+    tokens = TWO_SIDES.sample(20, np.random.default_rng(0))
+    codec, predictor, costs = LayerCodes(TWO_SIDES), two_sided.evaluator.predictor, two_sided.costs
+    codes = codec.of(tokens)
+    usable, prices, gains = two_sided._usable(codes), two_sided._prices(codes), predictor.changes(codes)
+    assert usable[:, -1].sum() == len(tokens)  # the other of two resolutions
+    for network, layer, code in zip(*np.nonzero(usable), strict=True):
+        changed = codes[[network]].copy()
+        changed[0, layer] = code
+        after, before = codec.tokens(changed), tokens[[network]]
+        assert two_sided._valid(changed).all()
+        assert prices[network, layer, code] == pytest.approx(costs(after)[0] - costs(before)[0], abs=1e-9)
+        gain = predictor.merit(after)[0] - predictor.merit(before)[0]
+        assert gains[network, layer, code] == pytest.approx(gain, abs=1e-5)
+
+
+def test_refinement_chooses_the_resolution_too(two_sided):
+    budgets, tokens = budgets_of(two_sided), all_tokens(TWO_SIDES)
+    cost, accuracy = two_sided.costs(tokens), two_sided.evaluator.predictor(tokens)
+    best = np.array([accuracy[cost <= budget + 1e-9].max() for budget in budgets])
+    starts = np.repeat(cheapest_tokens(two_sided.costs), BUDGETS, axis=0)
+    refined = two_sided.across(starts, budgets + 1e-9)
+    assert (two_sided.costs(refined) <= budgets + 1e-9).all()
+    assert set(refined[:, -1].tolist()) == {0, 1}
+    gap = best - two_sided.evaluator.predictor(refined)
+    assert (gap > 1e-5).mean() <= 0.2
+    assert gap.max() < 0.003

@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,3 +110,37 @@ def test_a_saved_table_gives_the_same_costs(tmp_path):
     tokens = SPACE.sample(100, np.random.default_rng(5))
     again = SPACE.cost_model(LatencyTable.load(tmp_path / "t.parquet"))
     assert np.array_equal(again(tokens), SPACE.cost_model(TABLE)(tokens))
+
+
+# -- several resolutions ----------------------------------------------------------------------------------
+
+
+SIDES = replace(TINY, resolution=64, resolutions=(32, 48, 64))
+SIDES_TABLE = made_up_table(SIDES)
+
+
+def test_with_a_choice_of_resolutions_costs_equal_the_sum_over_blocks():
+    tokens = SIDES.sample(200, np.random.default_rng(3))
+    costs = SIDES.cost_model(SIDES_TABLE)(tokens)
+    assert costs == pytest.approx(slow(SIDES, SIDES_TABLE, tokens), rel=1e-12)
+
+
+def test_each_resolution_costs_what_it_costs_alone():
+    tokens = SIDES.sample(60, np.random.default_rng(4))
+    costs = SIDES.cost_model(SIDES_TABLE)(tokens)
+    for index, (side, alone) in enumerate(SIDES.by_resolution.items()):
+        table = LatencyTable(SIDES_TABLE.entries, replace(SIDES_TABLE.metadata, space=alone.to_dict(), resolution=side))
+        rows = tokens[:, -1] == index
+        assert rows.any()
+        assert costs[rows] == pytest.approx(alone.cost_model(table)(tokens[rows, :-1]), rel=1e-12)
+
+
+def test_the_range_reaches_over_all_resolutions():
+    costs = [SIDES.at(side).cost_model(SIDES_TABLE).range_ms for side in SIDES.sides]
+    low, high = SIDES.cost_model(SIDES_TABLE).range_ms
+    assert low == pytest.approx(min(low for low, _ in costs))
+    assert high == pytest.approx(max(high for _, high in costs))
+    smallest, largest = SIDES.encode(SIDES.extremes())
+    model = SIDES.cost_model(SIDES_TABLE)
+    assert model(smallest[None])[0] == pytest.approx(low)
+    assert model(largest[None])[0] == pytest.approx(high)

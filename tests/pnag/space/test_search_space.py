@@ -10,12 +10,13 @@ from lut import ConvSpec, HeadSpec, MBConvSpec
 from pnag.errors import ArchitectureError, SpaceError
 from pnag.space.architecture import Architecture
 from pnag.space.search_space import SearchSpace, decode_strings
-from pnag.space.spaces import SPACES, load_space
+from pnag.space.spaces import SPACES, load_space, parse_resolutions
 from tests.published import PUBLISHED, SMALLEST
 from tests.tables import TINY
 
 SPACE = load_space()
-spaces = st.sampled_from([*SPACES.values(), TINY])
+SIDES = load_space("ofa-mbv3-w1.2", resolution=(224, 160, 192))
+spaces = st.sampled_from([*SPACES.values(), TINY, SIDES])
 seeds = st.integers(0, 2**32)
 
 
@@ -208,3 +209,66 @@ def test_every_space_loads_by_name(name):
 def test_spaces_that_do_not_exist_are_refused(arguments, says):
     with pytest.raises(SpaceError, match=says):
         load_space(**arguments)
+
+
+# -- several resolutions ----------------------------------------------------------------------------------
+
+
+def test_resolution_is_one_token_more_and_is_printed_behind_the_architecture():
+    assert (SIDES.resolution, SIDES.resolutions, SIDES.sides) == (224, (160, 192, 224), (160, 192, 224))
+    assert SIDES.token_choices == (*SPACE.token_choices, 3)
+    tokens = SIDES.sample(50, np.random.default_rng(0))
+    assert set(tokens[:, -1].tolist()) == {0, 1, 2}
+    for architecture, row in zip(SIDES.decode(tokens), tokens, strict=True):
+        assert architecture.resolution == SIDES.sides[row[-1]]
+        assert str(architecture).endswith(f"@{architecture.resolution}")
+        assert Architecture.parse(str(architecture)) == architecture
+    assert np.array_equal(SIDES.encode(SIDES.decode(tokens)), tokens)
+    assert np.array_equal(SIDES.canonical(tokens), tokens)
+    assert SIDES.canonical(tokens[:0]).shape == (0, 46)
+
+
+def test_the_blocks_of_several_resolutions_are_those_of_each():
+    keys = {block.key for block in SIDES.blocks()}
+    assert keys == {block.key for side in SIDES.sides for block in SPACE.at(side).blocks()}
+    assert len(keys) == len(SIDES.blocks())
+    architecture = SIDES.decode(SIDES.sample(1, np.random.default_rng(1)))[0]
+    alone, without = SIDES.alone(architecture)
+    assert alone == SPACE.at(architecture.resolution)
+    assert SIDES.decompose(architecture) == alone.decompose(without)
+    assert SIDES.decompose(architecture)[0].resolution == architecture.resolution
+
+
+def test_one_resolution_writes_and_says_what_it_did_before():
+    assert load_space("ofa-mbv3-w1.2", resolution=[224]) == SPACE
+    assert "resolutions" not in SPACE.to_dict()
+    assert SIDES.to_dict()["resolutions"] == [160, 192, 224]
+    assert SearchSpace.from_dict(SIDES.to_dict()) == SIDES
+    SPACE.require_same_family(SIDES, "the other")
+
+
+@pytest.mark.parametrize(
+    ("space", "at", "says"),
+    [
+        (SIDES, "", r"without a resolution; space ofa-mbv3-w1.2 has 160, 192, 224: end it in @224"),
+        (SIDES, "@176", r"with 176 as its resolution; space ofa-mbv3-w1.2 has 160, 192, 224"),
+        (SPACE, "@192", r"with 192 as its resolution; space ofa-mbv3-w1.2 has 224"),
+    ],
+)
+def test_an_architecture_of_another_resolution_is_refused(space, at, says):
+    with pytest.raises(ArchitectureError, match=says):
+        space.decompose(Architecture.parse(PUBLISHED[0]["architecture"] + at))
+
+
+@pytest.mark.parametrize("sides", [(224,), (192, 160), (160, 160), (160, 192)])
+def test_resolutions_are_several_in_order_up_to_the_largest(sides):
+    with pytest.raises(SpaceError, match="ascending"):
+        replace(SPACE, resolutions=sides)
+
+
+def test_resolutions_are_read_from_words():
+    assert parse_resolutions("224") == (224,)
+    assert parse_resolutions("160, 192,224") == (160, 192, 224)
+    for wrong in ("", "160,", "big", "-160", "16.5", "1" * 9):
+        with pytest.raises(SpaceError, match="is no number of pixels; write 224, or 160,192,224"):
+            parse_resolutions(wrong)
