@@ -54,6 +54,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = made_up_table(SPACE)
     table.save(desk / "good.parquet")
     made_up_table(OTHER).save(desk / "other.parquet")
+    made_up_table(replace(SPACE, resolutions=(24, 32))).save(desk / "sides.parquet")
     LatencyTable(table.entries[5:], table.metadata).save(desk / "part.parquet")
     whole = (desk / "good.parquet").read_bytes()
     (desk / "cut.parquet").write_bytes(whole[: len(whole) // 2])
@@ -163,6 +164,10 @@ OF_ANOTHER_SPACE = [
     ("pnag-train --lut other.parquet --accuracy good.csv --out run", "run holds a run with another --lut file"),
     ("pnag-train --lut part.parquet --accuracy good.csv --out new", "is not in the table; profile it"),
     ("pnag-train --lut good.parquet --data digits --supernet tiny.safetensors --out new", "tiny.safetensors"),
+    ("pnag-train --lut sides.parquet --accuracy good.csv --out new",
+     "archive good.csv does not say at which resolution its accuracies are, and the table has 24, 32 pixels"),
+    ("pnag-train --lut sides.parquet --data digits --out new",
+     "the table has a choice of 24, 32 pixels, and accuracies on --data digits are of one resolution"),
     ("pnag-lut diff good.parquet other.parquet", "have no block in common; compare tables of one space"),
 ]  # fmt: skip
 

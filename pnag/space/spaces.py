@@ -33,8 +33,9 @@ def load_space(
 ) -> SearchSpace:
     """The space of that name or of a `.toml` file, for images of side `resolution` (224) and `classes` (1000).
 
-    Of several resolutions an architecture chooses one. A file has the fields of `SearchSpace` as its keys; `name` and `width` must be there. Raises `SpaceError` for an
-    unknown name, a file that is no space, a resolution below 32 or fewer than 2 classes.
+    Of several resolutions an architecture chooses one. A file has the fields of `SearchSpace` as its keys; `name` and
+    `width` must be there. Raises `SpaceError` for an unknown name, a file that is no space, a resolution below 32 or
+    fewer than 2 classes.
     """
     if name.endswith(_SUFFIX):
         space = read_space(name)
