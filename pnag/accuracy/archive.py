@@ -196,6 +196,8 @@ class AccuracyArchive:
             space = replace(space, resolution=found[-1], resolutions=tuple(found))
         elif found:
             space, networks = space.at(found[0]), [replace(network, resolution=None) for network in networks]
+        else:
+            space = space.at(space.resolution)
         test = _accuracies(path, frame, "test_accuracy") if "test_accuracy" in frame.columns else None
         splits = sorted({str(value) for value in frame["split"]}) if "split" in frame.columns else ["unknown"]
         if len(splits) > 1:

@@ -90,9 +90,10 @@ def test_a_choice_of_resolutions_needs_accuracies_at_each(tmp_path):
     assert (both.tokens == of_two_sides().tokens).all()
     with pytest.raises(ArchiveError, match=r"a\.parquet has no accuracies at 176 pixels"):
         AccuracyArchive.load(tmp_path / "a.parquet", load_space("ofa-mbv3-w1.2", resolution=(160, 176, 192)))
-    archive().save(tmp_path / "plain.parquet")
-    with pytest.raises(ArchiveError, match=r"plain\.parquet does not say at which resolution"):
-        AccuracyArchive.load(tmp_path / "plain.parquet", TWO)
+    for name in ("plain.parquet", "plain.csv"):
+        archive().save(tmp_path / name)
+        with pytest.raises(ArchiveError, match=rf"{name} does not say at which resolution"):
+            AccuracyArchive.load(tmp_path / name, TWO)
 
 
 def test_of_more_resolutions_than_asked_for_the_rest_is_left_out(tmp_path):
