@@ -1,0 +1,70 @@
+"""The demo in a short form: a space of 11 blocks, the real commands in processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pnag.demo import budgets_within, demonstrate, report
+
+SPACE = """
+name = "small"
+width = 0.5
+depths = [1, 2]
+kernels = [3, 5]
+expands = [3, 6]
+unit_channels = [24]
+unit_strides = [2]
+unit_activations = ["hswish"]
+unit_squeeze_excite = [true]
+final_expand_channels = 64
+feature_channels = 64
+"""
+LEARNING = "--epochs 1 --architectures 8"
+_LONGEST_S = 240.0
+
+
+def size(folder: Path) -> str:
+    path = folder / "small.toml"
+    path.write_text(SPACE)
+    return f"--space {path} --resolution 32 --classes 10 --calibrate 4 --holdout 3 --max-minutes 2"
+
+
+def test_budgets_lie_within_the_range():
+    assert budgets_within(1.0, 3.0) == ["1.5ms", "2ms", "2.5ms"]
+
+
+def test_the_report_has_what_is_now_beside_what_is_at_the_tables_speed():
+    network = {
+        "budget_ms": 2.0, "cost_ms": 1.8, "measured_ms": 1.9, "kept": True, "measured_now_ms": 2.5,
+        "test_accuracy": 0.5, "file_accuracy": {"tflite": 0.5},
+    }  # fmt: skip
+    heads, line = report([network]).splitlines()
+    assert heads.split()[:5] == ["budget", "predicted", "measured", "kept", "now"]
+    assert line.split()[:9] == ["2.000", "ms", "1.800", "ms", "1.900", "ms", "yes", "2.500", "ms"]
+
+
+@pytest.mark.slow
+def test_it_works_after_an_interrupt_and_again_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from pnag.demo import demonstrate; demonstrate(pathlib.Path(sys.argv[1]), *sys.argv[2:])"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path), size(tmp_path), LEARNING]
+    first = subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until_s = time.monotonic() + _LONGEST_S
+    while not (tmp_path / "cpu.journal").exists() and first.poll() is None and time.monotonic() < until_s:
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGINT)
+    assert first.wait() != 0
+    for _ in range(2):
+        networks = demonstrate(tmp_path, size(tmp_path), LEARNING)
+        assert len(networks) == 3
+        for network in networks:
+            assert network["measured_ms"] > 0
+            assert network["kept"] == (network["measured_ms"] <= network["budget_ms"])
+            assert network["device_slowdown"] is not None
+            assert network["test_accuracy"] is not None
