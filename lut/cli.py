@@ -24,6 +24,8 @@ from lut.views.summary import (
 from pnag.space.search_space import SearchSpace
 from pnag.space.spaces import load_space, parse_resolutions
 from profiler.console import DebugOption, JsonOption, VersionOption, new_app, print_json, print_text, run_app, say
+from profiler.measure.estimator import ESTIMATORS
+from profiler.refit import load_visits, refitted, save_visits, visits_path
 
 app = new_app()
 
@@ -70,11 +72,20 @@ def diff(
     b: Annotated[Path, typer.Argument(metavar="B", help="Another one.", show_default=False)],
     *,
     worst: Annotated[int, typer.Option(min=1, help="How many of the blocks that differ most to list.")] = 10,
+    fail_above: Annotated[
+        float | None,
+        typer.Option(metavar="PERCENT", help="End with 1 if a block surely differs by more than so many percent."),
+    ] = None,
     plot: PlotOption = None,
     json: JsonOption = False,
     debug: DebugOption = False,
-) -> None:
-    """Latencies block by block (B over A), the largest differences, and what differs in the metadata."""
+) -> int:
+    """Latencies block by block (B over A) with intervals, the largest differences, and what differs in the metadata.
+
+    Ends with 0; with `--fail-above`, with 1 if the latency of a block differs by more, and significantly.
+    """
+    if fail_above is not None and not fail_above >= 0:
+        raise typer.BadParameter(f"--fail-above {fail_above:g} is no difference; give percent from 0 on")
     difference = compare(LatencyTable.load(a), LatencyTable.load(b))
     if plot is not None:
         from lut.views.plots import plot_difference
@@ -83,6 +94,35 @@ def diff(
         say(f"drawn to {plot}")
     document = {"a": str(a), "b": str(b)} | difference_document(difference)
     _answer(json, document, describe_difference(difference, worst))
+    return int(fail_above is not None and bool(difference.significant(fail_above / 100)))
+
+
+@app.command()
+def refit(
+    file: TableArgument,
+    *,
+    statistic: Annotated[
+        str, typer.Option(help="What a latency is: quiet (the device at its quietest), median or p90 of its calls.")
+    ] = "quiet",
+    out: Annotated[Path, typer.Option(metavar="OUT", help="The table to write (parquet).")],
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Make a table anew with another statistic, from all visits, which lie beside it in FILE's .visits.gz."""
+    if statistic not in ESTIMATORS:
+        raise typer.BadParameter(f"--statistic {statistic} is unknown; choose from {', '.join(ESTIMATORS)}")
+    table = LatencyTable.load(file)
+    made = refitted(table, load_visits(visits_path(file), table.metadata.created), statistic)
+    made.save(out)
+    save_visits(visits_path(out), made.metadata.created, load_visits(visits_path(file), table.metadata.created))
+    fidelity = made.metadata.fidelity
+    document = {
+        "table": str(out),
+        "statistic": statistic,
+        "content_sha256": made.content_sha256,
+        "mape": None if fidelity is None else fidelity.mape,
+    }
+    _answer(json, document, f"{statistic} latencies of {len(made.blocks)} blocks written to {out}")
 
 
 @app.command("export")

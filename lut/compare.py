@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from lut.blocks import BlockSpec
 from lut.calibration.ranks import rank_correlation
+from lut.entry import Entry
 from lut.errors import LutError
 from lut.formats.canonical import plain
 from lut.identity import Unlike, unlike
@@ -58,11 +60,19 @@ def find_problems(table: LatencyTable, blocks: Iterable[BlockSpec]) -> tuple[Pro
 
 @dataclass(frozen=True)
 class BlockDifference:
-    """One block in two tables; `ratio` is the second latency over the first."""
+    """One block in two tables; `ratio` is the second latency over the first.
+
+    `low` to `high` is its confidence interval (95 %) from those of both latencies; NaN where one is not known.
+    `significant`: it does not hold 1 even when it is widened so that, of all blocks together, none is called
+    different by chance in 95 % of comparisons (Bonferroni).
+    """
 
     block: str
     a_ms: float
     b_ms: float
+    low: float = math.nan
+    high: float = math.nan
+    significant: bool = False
 
     @property
     def ratio(self) -> float:
@@ -99,6 +109,10 @@ class TableDifference:
         """Spearman's correlation of the latencies; NaN for fewer than two blocks."""
         return rank_correlation([block.a_ms for block in self.blocks], [block.b_ms for block in self.blocks])
 
+    def significant(self, least: float = 0.0) -> tuple[BlockDifference, ...]:
+        """Blocks that surely differ, by more than the fraction `least`."""
+        return tuple(block for block in self.blocks if block.significant and abs(block.ratio - 1) > least)
+
     def worst(self, n: int) -> tuple[BlockDifference, ...]:
         """The `n` blocks whose ratio lies furthest from 1, either way."""
         return tuple(sorted(self.blocks, key=lambda block: -abs(math.log(block.ratio)))[:n])
@@ -106,8 +120,9 @@ class TableDifference:
 
 def compare(a: LatencyTable, b: LatencyTable) -> TableDifference:
     """Compare the isolated latencies of two tables. Raises `LutError` if they have no block in common."""
-    in_a, in_b = ({key: e.latency_ms for key, e in table.blocks.items() if not e.failed} for table in (a, b))
-    both = [BlockDifference(key, in_a[key], in_b[key]) for key in in_a if key in in_b]
+    in_a, in_b = ({key: e for key, e in table.blocks.items() if not e.failed} for table in (a, b))
+    shared = [key for key in in_a if key in in_b]
+    both = [_difference(in_a[key], in_b[key], len(shared)) for key in shared]
     if not both:
         raise LutError("the two tables have no block in common; compare tables of one space and resolution")
     return TableDifference(
@@ -117,6 +132,18 @@ def compare(a: LatencyTable, b: LatencyTable) -> TableDifference:
         metadata=_metadata_differences(a, b),
         unlike=unlike(b.metadata.device, a.metadata.device),
     )
+
+
+def _difference(a: Entry, b: Entry, compared: int) -> BlockDifference:
+    """One of so many blocks that are compared."""
+    if not (a.latency_ms > 0 and b.latency_ms > 0):
+        return BlockDifference(a.block, a.latency_ms, b.latency_ms)
+    ratio, reach = b.latency_ms / a.latency_ms, math.hypot(a.relative_ci, b.relative_ci)
+    normal = NormalDist()
+    widened = reach * normal.inv_cdf(1 - 0.025 / compared) / normal.inv_cdf(0.975)
+    significant = abs(math.log(ratio)) > widened
+    low, high = ratio * math.exp(-reach), ratio * math.exp(reach)
+    return BlockDifference(a.block, a.latency_ms, b.latency_ms, low, high, significant)
 
 
 def _metadata_differences(a: LatencyTable, b: LatencyTable) -> dict[str, tuple[Any, Any]]:

@@ -40,6 +40,7 @@ from profiler.measure.plan import Unit, block_units
 from profiler.measure.sampling import sampling_for
 from profiler.measure.session import Sampling, Watcher
 from profiler.profile import Job, Prepared, measure, prepare
+from profiler.refit import save_visits, visits_path
 from profiler.report import document, summary
 from profiler.saving import save_unless_worse
 
@@ -201,6 +202,7 @@ def _measure_all(
             deadline_s=deadline_s,
         )
         save_unless_worse(table, target.out)
+        save_visits(visits_path(target.out), table.metadata.created, journal.everything)
         if not table.metadata.notes:  # what a longer run could add to stays resumable
             journal.remove()
         return table

@@ -134,10 +134,15 @@ def describe_difference(difference: TableDifference, worst: int = 10) -> str:
             ("median ratio B / A", f"{difference.median_ratio:.4f}"),
             ("median absolute difference", _percent(difference.median_absolute_difference)),
             ("rank correlation", f"{difference.rank_correlation:.4f}"),
+            ("significantly different", f"{len(difference.significant())} blocks"),
         ]
     )
-    rows = [("largest differences", "A_ms", "B_ms", "B / A")]
-    rows += [(b.block, f"{b.a_ms:.4f}", f"{b.b_ms:.4f}", f"{b.ratio:.3f}") for b in difference.worst(worst)]
+    rows = [("largest differences", "A_ms", "B_ms", "B / A", "95 % interval", "")]
+    for b in difference.worst(worst):
+        known = math.isfinite(b.low) and math.isfinite(b.high)
+        interval = f"{b.low:.3f} to {b.high:.3f}" if known else "unknown"
+        said = "" if b.significant else "not significant"
+        rows.append((b.block, f"{b.a_ms:.4f}", f"{b.b_ms:.4f}", f"{b.ratio:.3f}", interval, said))
     lines += ["", *align(rows, right=(1, 2, 3))]
     for which, keys in (("A", difference.only_a), ("B", difference.only_b)):
         if keys:
@@ -156,7 +161,8 @@ def difference_document(difference: TableDifference) -> dict[str, Any]:
         "median_ratio": difference.median_ratio,
         "median_absolute_difference": difference.median_absolute_difference,
         "rank_correlation": difference.rank_correlation,
-        "blocks": [asdict(block) | {"ratio": block.ratio} for block in difference.blocks],
+        "significant": [block.block for block in difference.significant()],
+        "blocks": [plain(asdict(block) | {"ratio": block.ratio}) for block in difference.blocks],
         "only_a": list(difference.only_a),
         "only_b": list(difference.only_b),
         "metadata": {name: {"a": a, "b": b} for name, (a, b) in difference.metadata.items()},

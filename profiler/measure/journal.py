@@ -34,6 +34,7 @@ class Journal:
         """
         self.path = path
         self.visits: tuple[Visit, ...] = ()
+        self._appended: list[Visit] = []
         header = {"journal": _VERSION, "about": plain(about)}
         try:
             self._lines = LineJournal(path, fresh=fresh)
@@ -82,10 +83,17 @@ class Journal:
 
     def append(self, visits: Iterable[Visit]) -> None:
         """Add finished visits; they are on disk when this returns. Raises `JournalError` on a full disk."""
+        visits = tuple(visits)
         try:
             self._lines.append([visit.to_json() for visit in visits])
         except LutError as error:
             raise JournalError(str(error)) from error
+        self._appended += visits
+
+    @property
+    def everything(self) -> tuple[Visit, ...]:
+        """What was there when it was opened, and what was appended since."""
+        return (*self.visits, *self._appended)
 
     def close(self) -> None:
         """Close the file. Closing twice is harmless."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from statistics import median
 from typing import Any
@@ -207,6 +207,16 @@ class Measurement:
 
     def _share(self, flag: str) -> float:
         return sum(flag in visit.flags for visit in self.used) / len(self.used)
+
+
+def judged(visit: Visit, is_usual: Callable[[float], bool]) -> Visit:
+    """The visit in the light of what the reference's level is by now.
+
+    A device that was slow from the start, and did not say so, seemed to be as usual at first.
+    """
+    if not visit.steady or not np.isfinite(visit.reference_ms) or is_usual(visit.reference_ms):
+        return visit
+    return replace(visit, flags=(*visit.flags, "drifted"))
 
 
 def calls_of(visit: Visit, estimator: Estimator) -> Round:

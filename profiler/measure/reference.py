@@ -20,6 +20,30 @@ _LEVEL_SHARE = 0.1
 _LEVEL_READINGS = 8
 
 
+class Level:
+    """What the reference takes when the device is as usual, learnt from readings in order.
+
+    The first readings are taken as they are, later ones only where they lie at most `limit` above the level, on a
+    device that is not throttled.
+    """
+
+    def __init__(self, limit: float, usual_ms: float = math.inf) -> None:
+        self._limit, self._usual_ms = limit, usual_ms
+        self._accepted_ms: list[float] = []
+        self.level_ms = usual_ms
+
+    def is_usual(self, reading_ms: float) -> bool:
+        """Whether a reading is at most the limit above the level; a faster one always is."""
+        return reading_ms / self.level_ms - 1 <= self._limit
+
+    def take(self, reading_ms: float, *, throttled: bool = False) -> None:
+        """One more reading."""
+        learning = len(self._accepted_ms) < _START_READINGS
+        if learning or (self.is_usual(reading_ms) and not throttled):
+            self._accepted_ms.append(reading_ms)
+            self.level_ms = min(level_of(self._accepted_ms, self._limit), self._usual_ms)
+
+
 class ReferenceMonitor:
     """Reads the reference, remembers its level, and waits while the device says that it is throttled.
 
@@ -52,13 +76,12 @@ class ReferenceMonitor:
         waiting: Callable[[], None] = lambda: None,
         heard: Callable[[Samples], None] = lambda _: None,
     ) -> None:
-        self._backend, self._program, self._how, self._limit = backend, program, how, limit
+        self._backend, self._program, self._how = backend, program, how
         self._max_wait_s, self._clock, self._sleep, self._deadline_s = max_wait_s, clock, sleep, deadline_s
         self._longest_pause_s, self._after_pause = longest_pause_s, replace(how, warmup_s=warm_up_s)
         self._usual_ms, self._waiting, self._heard = usual_ms, waiting, heard
         self._throttled = False
-        self._accepted_ms: list[float] = []
-        self._level_ms = usual_ms
+        self._level = Level(limit, usual_ms)
         self.readings_ms: list[float] = []
         self.waited_s = 0.0
         self.last_ms = math.nan
@@ -69,7 +92,7 @@ class ReferenceMonitor:
     @property
     def level_ms(self) -> float:
         """What the reference takes when the device is as usual; infinite before the first reading."""
-        return self._level_ms
+        return self._level.level_ms
 
     @property
     def drift(self) -> float:
@@ -83,7 +106,7 @@ class ReferenceMonitor:
 
     def is_usual(self, reading_ms: float) -> bool:
         """Whether a reading is at most the limit above the level that is known by now; a faster one always is."""
-        return reading_ms / self.level_ms - 1 <= self._limit
+        return self._level.is_usual(reading_ms)
 
     @property
     def throttled(self) -> bool:
@@ -108,12 +131,8 @@ class ReferenceMonitor:
         return self.last_ms
 
     def _take(self, reading_ms: float) -> None:
-        """Keep a reading; while the level is being learnt, and later if the device was steady, it is learnt from."""
         self.readings_ms.append(reading_ms)
-        learning = len(self._accepted_ms) < _START_READINGS
-        if learning or (self.is_usual(reading_ms) and not self._throttled):
-            self._accepted_ms.append(reading_ms)
-            self._level_ms = min(level_of(self._accepted_ms, self._limit), self._usual_ms)
+        self._level.take(reading_ms, throttled=self._throttled)
 
     def cool_down(self) -> bool:
         """Wait while the device says that it is throttled; False when the time for waiting is used up."""

@@ -23,7 +23,7 @@ from devices.backend import Artefact, Backend, DeviceState, Samples, Slice
 from devices.errors import MeasurementError
 from profiler.measure.estimator import ESTIMATORS, relative_ci
 from profiler.measure.journal import Journal
-from profiler.measure.measurement import Measurement, Visit, calls_of
+from profiler.measure.measurement import Measurement, Visit, calls_of, judged
 from profiler.measure.plan import Unit
 from profiler.measure.program_pool import ProgramPool
 from profiler.measure.reference import ReferenceMonitor
@@ -131,7 +131,7 @@ class Session:
             clock=clock,
             sleep=sleep,
             deadline_s=deadline_s,
-            known_ms=[visit.median_ms for visit in readings] or [visit.reference_ms for visit in known],
+            known_ms=[visit.median_ms for visit in readings if visit.steady] or [visit.reference_ms for visit in known],
             usual_ms=usual_ms,
             waiting=self._tell_waiting,
             heard=self._note_reading,
@@ -162,14 +162,7 @@ class Session:
         return rule.is_finished()
 
     def _judged(self, visit: Visit) -> Visit:
-        """The visit in the light of what the reference's level is by now.
-
-        A device that was throttled from the start, and did not say so, seemed to be as usual at first.
-        """
-        known = visit.steady and math.isfinite(visit.reference_ms) and self._monitor.readings_ms
-        if not known or self._monitor.is_usual(visit.reference_ms):
-            return visit
-        return replace(visit, flags=(*visit.flags, "drifted"))
+        return judged(visit, self._monitor.is_usual) if self._monitor.readings_ms else visit
 
     def _round(self, number: int) -> deque[Unit]:
         """Units to visit in a round, in its order, which depends on seed and round only."""
@@ -254,7 +247,9 @@ class Session:
         return round(self._clock() - self._origin_s, 4)
 
     def _note_reading(self, samples: Samples) -> None:
-        self._readings.append(Visit.of(REFERENCE, -1, samples, self._now_s()))
+        reading = Visit.of(REFERENCE, -1, samples, self._now_s())
+        hot = ("throttled",) if self._monitor.throttled else ()
+        self._readings.append(replace(reading, flags=(*reading.flags, *hot)))
 
     def _accept(self, visits: Sequence[Visit], reference_ms: float, *, throttled: bool) -> None:
         state = self._backend.state()

@@ -87,6 +87,24 @@ def test_diff_compares_two_tables(pnag_lut, saved, table, tmp_path):
     assert (tmp_path / "d.png").is_file()
 
 
+@pytest.mark.parametrize("case", [(1.1, 5, 1), (1.1, 20, 0), (1.005, 0, 0), (1.1, None, 0)])
+def test_diff_has_a_status_for_other_programs(pnag_lut, saved, table, tmp_path, case):
+    factor, above, expected = case
+    ms = table.blocks[STEM].latency_ms * factor
+    with_entry(table, STEM, latency_ms=ms, ci_low_ms=0.99 * ms, ci_high_ms=1.01 * ms).save(tmp_path / "b.parquet")
+    words = () if above is None else ("--fail-above", above)
+    status, out, _ = pnag_lut("diff", saved, tmp_path / "b.parquet", *words)
+    assert status == expected
+    assert ("not significant" in next(line for line in out.splitlines() if line.startswith(STEM))) == (factor < 1.01)
+
+
+def test_a_table_without_its_visits_cannot_be_made_anew(pnag_lut, saved, tmp_path):
+    status, out, err = pnag_lut("refit", saved, "--statistic", "p90", "--out", tmp_path / "o.parquet")
+    assert (status, out) == (2, "") or (status, out) == (3, "")
+    assert "no visits at" in err
+    assert pnag_lut("refit", saved, "--statistic", "mean", "--out", tmp_path / "o.parquet")[0] == 2
+
+
 @pytest.mark.parametrize("suffix", ["csv", "yaml"])
 def test_export_and_import_keep_the_latencies(pnag_lut, saved, table, tmp_path, suffix):
     out, back = tmp_path / f"o.{suffix}", tmp_path / "back.parquet"

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from lut import Entry, LatencyTable, LutError
@@ -143,3 +144,45 @@ def test_a_difference_lists_the_worst_blocks_first():
     assert f"{B}  2.0000  3.0000  1.500" in text
     assert "only in B" in text
     assert "batch" in text
+
+
+STEM = "conv-i3-o24-k3-s2-hswish@224"
+
+
+def between(a_ms, b_ms, width=0.01, key=STEM):
+    """Two tables of one block each, whose latencies are known to so much."""
+
+    def table(ms):
+        row = Entry("block", key, ms, ci_low_ms=(1 - width) * ms, ci_high_ms=(1 + width) * ms)
+        return LatencyTable((row,), made_up_metadata(load_space()))
+
+    return compare(table(a_ms), table(b_ms)).blocks[0]
+
+
+def test_a_difference_within_the_intervals_is_not_significant():
+    # together √(0.01² + 0.01²) = 0.01414
+    assert not between(1.0, 1.014).significant
+    assert between(1.0, 1.015).significant
+    assert between(1.015, 1.0).significant
+    block = between(1.0, 1.1)
+    assert (block.low, block.high) == pytest.approx((1.1 * math.exp(-0.01414), 1.1 * math.exp(0.01414)), abs=1e-4)
+
+
+def test_what_is_not_known_is_not_significant():
+    assert not between(1.0, 2.0, math.nan).significant
+
+
+def test_many_blocks_that_differ_by_chance_are_not_called_different():
+    """Normal errors whose intervals are right: of 40 comparisons of 93 blocks, few name any."""
+    rng = np.random.default_rng(0)
+    blocks = load_space().blocks()
+
+    def drawn():
+        rows = []
+        for block in blocks:
+            ms = 1.0 + 0.01 * rng.standard_normal()
+            rows.append(Entry("block", block.key, ms, ci_low_ms=ms - 0.0196, ci_high_ms=ms + 0.0196))
+        return LatencyTable(tuple(rows), made_up_metadata(load_space()))
+
+    named = sum(bool(compare(drawn(), drawn()).significant()) for _ in range(40))
+    assert named <= 6

@@ -1,0 +1,85 @@
+"""All visits of a session, kept in a file beside its table, and the table made anew from them with another statistic.
+
+The file is gzipped JSON lines: a header that names the table by when it was made, then a line a visit, readings of the
+reference (round -1) among them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lut.entry import Entry
+from lut.files import replacing
+from lut.table import LatencyTable
+from profiler.errors import JournalError
+from profiler.measure.estimator import ESTIMATORS, Estimator
+from profiler.measure.measurement import Measurement, Visit, judged
+from profiler.measure.reference import Level
+
+_VERSION = 1
+_USUAL_LIMIT, _USUAL_CI = 0.05, 0.01
+
+
+def visits_path(table: Path) -> Path:
+    """Where the visits of a table lie."""
+    return table.with_suffix(".visits.gz")
+
+
+def save_visits(path: Path, created: str, visits: Iterable[Visit]) -> None:
+    """Write all visits of the session whose table was `created` then, whole or not at all. Raises `OutputError`."""
+    lines = [json.dumps({"visits": _VERSION, "created": created})]
+    lines += [json.dumps(visit.to_json(), allow_nan=False) for visit in visits]
+    with replacing(path) as temporary:
+        temporary.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
+
+
+def load_visits(path: Path, created: str) -> tuple[Visit, ...]:
+    """The visits of the table that was `created` then.
+
+    Raises `JournalError` if they are missing, damaged or another table's.
+    """
+    try:
+        header, *rows = gzip.decompress(path.read_bytes()).splitlines()
+        about = json.loads(header)
+        visits = tuple(Visit.from_json(json.loads(row)) for row in rows)
+    except FileNotFoundError as error:
+        raise JournalError(
+            f"no visits at {path}; they lie beside a table that was measured, take them along"
+        ) from error
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, AttributeError) as error:
+        raise JournalError(f"{path} is damaged or holds no visits ({error}); profile again") from error
+    if about != {"visits": _VERSION, "created": created}:
+        raise JournalError(f"{path} holds the visits of another table; take those that lie beside this one")
+    return visits
+
+
+def refitted(table: LatencyTable, visits: Sequence[Visit], statistic: str) -> LatencyTable:
+    """The same session with its latencies by another statistic, calibrated anew.
+
+    Rows that failed or have no visit stay as they are.
+    """
+    sampling, estimator = table.metadata.sampling, ESTIMATORS[statistic]
+    level = Level(float(sampling.get("drift_limit", _USUAL_LIMIT)))
+    for visit in visits:
+        if visit.round < 0 and math.isfinite(visit.median_ms):
+            level.take(visit.median_ms, throttled="throttled" in visit.flags)
+    by_unit: dict[str, list[Visit]] = {}
+    for visit in visits:
+        if visit.round >= 0:
+            by_unit.setdefault(visit.unit, []).append(judged(visit, level.is_usual))
+    wanted_ci = float(sampling.get("stop", {}).get("relative_ci", _USUAL_CI))
+    entries = tuple(_entry(entry, by_unit.get(entry.block, ()), estimator, wanted_ci) for entry in table.entries)
+    about = replace(table.metadata, sampling={**sampling, "statistic": statistic})
+    return LatencyTable(entries, about).calibrated()
+
+
+def _entry(entry: Entry, visits: Sequence[Visit], estimator: Estimator, wanted_ci: float) -> Entry:
+    if entry.failed or not visits:
+        return entry
+    return Measurement(entry.block, tuple(visits), estimator=estimator).entry(entry.role, entry.blocks, wanted_ci)
