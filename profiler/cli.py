@@ -16,7 +16,7 @@ from devices import DeviceSpec, list_specs, load_spec, open_backend
 from devices.backend import Backend
 from devices.host.allowance import usable_memory_bytes
 from devices.locks import holding
-from devices.registry import attached
+from devices.registry import attached, option_rows, read_options
 from lut.files import require_writable
 from lut.table import LatencyTable
 from pnag.space.search_space import SearchSpace
@@ -82,17 +82,25 @@ def profile(
     adb: Annotated[list[str] | None, typer.Option(help="A phone at HOST:PORT; again for several.")] = None,
     serial: Annotated[list[str] | None, typer.Option(help="A phone on USB by its serial; again for several.")] = None,
     benchmark_model: Annotated[Path | None, typer.Option(help="The benchmark_model file for the phone.")] = None,
-    delegate: Annotated[str | None, typer.Option(help="On a phone: xnnpack (its CPU), gpu or none.")] = None,
-    mode: Annotated[str | None, typer.Option(help="On a GPU: graph (a CUDA graph), eager or compile.")] = None,
-    channels_last: Annotated[
-        bool | None, typer.Option("--channels-last", help="On a GPU: channels last in memory.")
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="An option of the device's runtime, see --list-options; again for more."
+        ),
     ] = None,
-    cold: Annotated[bool | None, typer.Option("--cold", help="On a GPU: overwrite the L2 cache before calls.")] = None,
-    gpu: Annotated[int | None, typer.Option(min=0, help="Which GPU, counted from 0.")] = None,
+    # The options that some devices had here before --option; they stay for commands that people have.
+    delegate: Annotated[str | None, typer.Option(hidden=True)] = None,
+    mode: Annotated[str | None, typer.Option(hidden=True)] = None,
+    channels_last: Annotated[bool | None, typer.Option("--channels-last", hidden=True)] = None,
+    cold: Annotated[bool | None, typer.Option("--cold", hidden=True)] = None,
+    gpu: Annotated[int | None, typer.Option(min=0, hidden=True)] = None,
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Go on though the hardware is not the one named.")
     ] = False,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="List devices and what is attached.")] = False,
+    list_options: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="List what --option may set for that device.")
+    ] = None,
     json: JsonOption = False,
     version: VersionOption = False,
     debug: DebugOption = False,
@@ -100,6 +108,9 @@ def profile(
     """Measure every block of a search space on a device, and some whole networks; write the latency table."""
     if list_devices:
         _list_devices(adb or (), json)
+        return
+    if list_options is not None:
+        _list_options(load_spec(list_options), json)
         return
     if max_minutes is not None and not max_minutes > 0:
         raise typer.BadParameter(f"--max-minutes {max_minutes:g} is no time at all; give a positive number")
@@ -114,12 +125,14 @@ def profile(
     out = out if out is not None else Path("lut") / f"{spec.name}.parquet"
     chosen = targets(serial or (), adb or (), out)
     on_gpu = _given(mode=mode, channels_last=channels_last, cold=cold, gpu=gpu)
+    told = read_options(spec, option or ())
+    spec = replace(spec, options={**spec.options, **told})
     options = _given(affinity=affinity, delegate=delegate) | on_gpu
     with ExitStack() as opened:
         backends = [_open(opened, spec, target, options | _given(benchmark_model=benchmark_model)) for target in chosen]
         networks, sampling = (calibrate, holdout), sampling_for(spec, seed, statistic)
         jobs = [
-            _job(backend, spec, options, profiled, networks, sampling=sampling, allow=allow_mismatch)
+            _job(backend, spec, told | options, profiled, networks, sampling=sampling, allow=allow_mismatch)
             for backend in backends
         ]
         for target in chosen:
@@ -249,6 +262,18 @@ def _list_devices(adb: Sequence[str], json: bool) -> None:
         print_text(f"{spec.name:16} {spec.title} ({spec.backend})")
         for line in row["attached"]:
             print_text(f"{'':16} here: {line}")
+
+
+def _list_options(spec: DeviceSpec, json: bool) -> None:
+    rows = option_rows(spec)
+    if json:
+        print_json({"device": spec.name, "runtime": spec.backend, "options": rows})
+        return
+    for row in rows:
+        default = "" if row["default"] is None else f" ({str(row['default']).lower()})"
+        print_text(f"{row['name']:20} {row['allowed']}: {row['help']}{default}")
+    if not rows:
+        print_text(f"{spec.name} ({spec.backend}) declares no options")
 
 
 def main() -> None:
