@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import report
-from devices.backend import Artefact, Program, Slice
+from devices.backend import Artefact, Slice
 from devices.host.litert import open_litert
 from devices.spec import load_spec
 from lut.blocks import BlockSpec
@@ -75,7 +75,8 @@ _NOTES = [
     "anew by the same flatbuffer writer, since the converter's places constants in another order in the file).",
     "Networks: the same operators in the same order with the same options, shapes, connections and constants, by "
     "digest. Both files are run, in rounds, right after each other and in random order; so is a second copy of the "
-    "converted one. A ratio is that of two medians of calls of one round. The median of the ratios is given, with the "
+    "converted one; each is loaded anew in each round. A ratio is that of two medians of calls of one round. "
+    "The median of the ratios is given, with the "
     "range of the middle half. What the copy's ratio differs from 1 is noise; composed files should differ no more.",
     "Seconds to make a file are of one core, parity check included; the converter is warm.",
 ]
@@ -152,17 +153,17 @@ def _network(
 
 
 def _ratios(files: Mapping[str, Path], shape: tuple[int, ...], rounds: int) -> tuple[dict[str, list[float]], float]:
-    """Time of the composed file and of the copy against the converted one, by rounds; and its median time."""
+    """Time of the composed file and of the copy against the converted one, by rounds; and its median time.
+
+    Each is loaded anew in each round: where its memory lies makes two instances of one file differ.
+    """
     backend = open_litert(load_spec("cpu_tflite"))
-    programs: dict[str, Program] = {
-        name: backend.load(Artefact(name, "tflite", shape, path)) for name, path in files.items()
-    }
-    times: dict[str, list[float]] = {name: [] for name in programs}
-    for order in _orders(list(programs), rounds):
+    times: dict[str, list[float]] = {name: [] for name in files}
+    for order in _orders(list(files), rounds):
         for name in order:
-            times[name].append(median(programs[name].measure(_VISIT).times_ms))
-    for program in programs.values():
-        program.close()
+            program = backend.load(Artefact(name, "tflite", shape, files[name]))
+            times[name].append(median(program.measure(_VISIT).times_ms))
+            program.close()
     pairs = {name: zip(times[name], times["converted"], strict=True) for name in ("composed", "copy")}
     return {name: [ours / theirs for ours, theirs in found] for name, found in pairs.items()}, median(
         times["converted"]
