@@ -180,5 +180,6 @@ class ArtefactCache:
     def _drop_torn(self) -> None:
         """Remove what processes that were killed had begun to write."""
         for path in self._directory.glob("??/.*"):
-            if time.time() - path.stat().st_mtime > _TORN_S:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process was just done with it
+                if time.time() - path.stat().st_mtime > _TORN_S:
+                    path.unlink(missing_ok=True)

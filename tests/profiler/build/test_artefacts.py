@@ -65,6 +65,13 @@ def test_the_least_recently_used_files_go_when_it_is_full(tmp_path):
     assert [text.strip() for text in files(tmp_path)] == ["new", "used again", "young"]
 
 
+def test_what_another_process_finishes_meanwhile_is_no_error(tmp_path):
+    """Between looking into a folder and looking at a file, the file may have got its name."""
+    path = ArtefactCache(tmp_path).path({"i": 0}, ".onnx", writer("x"))
+    path.with_name(".1.half.onnx").symlink_to(tmp_path / "gone")
+    assert ArtefactCache(tmp_path).path({"i": 1}, ".onnx", writer("y")).read_text() == "y"
+
+
 def test_files_in_use_stay_whatever_the_limit(tmp_path):
     cache = ArtefactCache(tmp_path, limit_bytes=1)
     paths = [cache.path({"i": i}, ".onnx", writer("xx")) for i in range(3)]
