@@ -44,6 +44,16 @@ def generate(
     export: Annotated[
         list[Path] | None, typer.Option(help="Write the network: .tflite, .onnx, .pt2 or .json. May be repeated.")
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="CKPT", help="Cut the networks out of this supernet: once-for-all's checkpoint or ours."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="With --weights: imagefolder:DIR with some hundred photographs, to re-estimate batch-norm on."
+        ),
+    ] = None,
     candidates: Annotated[
         int, typer.Option(min=1, help="Architectures the generator proposes for a budget.")
     ] = CANDIDATES,
@@ -66,6 +76,7 @@ def generate(
     budgets_ms = [parse_budget(text) for text in budgets]
     targets = list(export or ())
     _check_targets(targets, budgets_ms)
+    _check_weights(weights, data, wanted=bool(targets or verify))
     if verify is not None:
         _check_device(verify)
     directory = from_ if from_ is not None else Run.latest(RUNS).directory
@@ -73,7 +84,7 @@ def generate(
     found = generator.generate_many(budgets_ms, candidates=candidates, confidence=confidence, seed=seed)
     rows = [_row(candidate, generator.provenance) for candidate in found]
     if targets or verify:
-        workshop = _open_workshop(directory)
+        workshop = _open_workshop(directory, weights, data)
         delivered = _deliver(workshop, found, targets, rows, debug=debug)
         if verify:
             reach = {"adb": adb, "serial": serial, "benchmark_model": benchmark_model}
@@ -122,10 +133,18 @@ def _check_device(name: str) -> None:
     load_spec(name)
 
 
-def _open_workshop(directory: Path) -> Workshop:
+def _check_weights(weights: Path | None, data: str | None, *, wanted: bool) -> None:
+    """Say at once what goes with what."""
+    if data is not None and weights is None:
+        raise typer.BadParameter(f"--data {data} is for the weights of a checkpoint; give --weights")
+    if weights is not None and not wanted:
+        raise typer.BadParameter(f"--weights {weights} is for networks that are made; give --export or --verify")
+
+
+def _open_workshop(directory: Path, weights: Path | None, data: str | None) -> Workshop:
     from pnag.delivery.deliver import Workshop
 
-    return Workshop(Run.load(directory))
+    return Workshop(Run.load(directory), weights=weights, photos=data)
 
 
 def _deliver(

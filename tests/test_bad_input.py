@@ -168,6 +168,11 @@ OF_ANOTHER_SPACE = [
      "archive good.csv does not say at which resolution its accuracies are, and the table has 24, 32 pixels"),
     ("pnag-train --lut sides.parquet --data digits --out new",
      "the table has a choice of 24, 32 pixels, and accuracies on --data digits are of one resolution"),
+    ("pnag-generate 3.2 --from run --weights tiny.safetensors --export new.onnx", "checkpoint tiny.safetensors is of"),
+    ("pnag-generate 3.2 --from run --weights none.pth --export new.onnx", "no checkpoint at none.pth; check the path"),
+    ("pnag-generate 3.2 --from run --weights good.csv --export new.onnx", "good.csv"),
+    ("pnag-generate 3.2 --from run --weights tiny.safetensors", "is for networks that are made; give --export"),
+    ("pnag-generate 3.2 --from run --data digits --export new.onnx", "is for the weights of a checkpoint; give --weig"),
     ("pnag-lut diff good.parquet other.parquet", "have no block in common; compare tables of one space"),
 ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from pnag.data.load import ImageData, load_data
 from pnag.data.split import Normalisation
 from pnag.delivery.export import ExportReport, export_network
 from pnag.delivery.metadata import describe_network
+from pnag.delivery.weights import GivenWeights
 from pnag.errors import DataError, RunError
 from pnag.generator.generate import Candidate, Generator
 from pnag.runs.kept_images import load_images
@@ -46,19 +47,21 @@ class Workshop:
     """Builds, exports and examines networks of one run. Loading the supernet and the data happens once.
 
     `untrained` says why the networks have no trained weights, None where they have; `unexamined` why their accuracy
-    cannot be measured though they have, once that was tried. Raises `RunError` if table or supernet are not those that
-    the run was made with.
+    cannot be measured though they have, once that was tried. `weights` is a checkpoint that networks are cut out of
+    instead of the run's supernet, with `photos` to re-estimate batch-norm on. Raises `RunError` if table or supernet
+    are not those that the run was made with, and what `GivenWeights.load` does.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, weights: Path | None = None, photos: str | None = None) -> None:
         self.run = run
         self.table = _table_of(run)
         self.space = SearchSpace.from_dict(self.table.metadata.space)
         self._record = run.done("supernet")
         self._supernet: Supernet | None = None
         self.unexamined: str | None = None
+        self._given = None if weights is None else GivenWeights.load(weights, self.space, photos)
         self.untrained = self._why_untrained()
-        if self.untrained is not None:
+        if self.untrained is not None or self._given is not None:
             return
         record = self._record or {}
         self._supernet = Supernet.load(run.directory / record["path"], self.space)
@@ -94,6 +97,8 @@ class Workshop:
         return calibration_batches(self.data)
 
     def _why_untrained(self) -> str | None:
+        if self._given is not None:
+            return None
         if self._record is None:
             return "the run learnt from accuracies alone and has no supernet; train with --data to get one"
         trained = SearchSpace.from_dict(self._record["space"])
@@ -108,6 +113,8 @@ class Workshop:
     def build(self, candidate: Candidate) -> Delivered:
         """The network of a candidate: cut out of the supernet with batch-norm re-estimated, else untrained."""
         architecture = candidate.architecture
+        if self._given is not None:
+            return Delivered(candidate, self._given.network(architecture), True, self._describe(candidate, None))
         if self._supernet is None:
             network = build_network(self.space.decompose(architecture))
             randomise(network)
@@ -125,12 +132,15 @@ class Workshop:
         if self._supernet is not None:
             about = (self._record or {})["data"]
             labels, images = about["class_names"], {"mean": about["mean"], "std": about["std"]}
+        if self._given is not None:
+            labels, seen = self._given.labels, self._given.normalisation
+            images = {"mean": seen.mean, "std": seen.std}
         if reached is not None and self.data is not None:
             source = f"measured on {self.data.name}, test split"
         return describe_network(
             candidate.architecture,
             self.space.alone(candidate.architecture)[0],
-            trained=self._supernet is not None,
+            trained=self._supernet is not None or self._given is not None,
             labels=labels,
             budget_ms=candidate.budget_ms,
             cost_ms=candidate.cost_ms,
@@ -140,7 +150,7 @@ class Workshop:
             hashes={
                 "table": self.table.content_sha256,
                 "archive": generator.get("archive_sha256"),
-                "supernet": (self._record or {}).get("sha256"),
+                "supernet": self._given.sha256 if self._given else (self._record or {}).get("sha256"),
                 "generator": generator.get("sha256"),
             },
             **images,

@@ -24,6 +24,7 @@ from profiler.measure.session import Sampling
 from profiler.measure.stopping import StopSettings
 from profiler.verification import networks as measure_networks
 from tests.pnag.commands import Ended, Run, runner
+from tests.pnag.tiny import random_supernet
 from tests.tables import made_up_table
 
 SPACE = load_space("ofa-mbv3-w0.25", resolution=32, classes=10)
@@ -146,6 +147,19 @@ def test_predictions_of_others_are_called_so_on_the_screen_and_in_files(
     about = read_metadata(tmp_path / "net.json")
     assert about["accuracy_source"].startswith("Photos, predicted by a neighbour's net; published, fine-tuned networks")
     assert f"{100 * network['published_top1']:.2f} ± 0.25 %" in about["accuracy_source"]
+
+
+def test_weights_of_a_checkpoint_make_a_trained_network(generate: Run, run: Path, tmp_path: Path) -> None:
+    random_supernet(SPACE).save(tmp_path / "ofa_published_w0.25.pth")
+    (tmp_path / "ofa_published_w0.25.pth").rename(tmp_path / "ofa_published_w0.25")  # as once-for-all names its files
+    words = ("--from", run, "--weights", tmp_path / "ofa_published_w0.25", "--export", tmp_path / "net.onnx", "--json")
+    ended = generate("3.2", *words, "--data", "digits")
+    assert ended.code == 0
+    assert "untrained" not in ended.err
+    (network,) = ended.document["networks"]
+    assert network["trained"] is True
+    assert read_metadata(tmp_path / "net.onnx")["weights"] == "trained"
+    assert "batch-norm statistics are the checkpoint's own" in generate("3.2", *words).err
 
 
 def test_a_network_is_measured_on_this_machine(generate: Run, run: Path) -> None:
