@@ -30,7 +30,8 @@ class Entry:
     `latency_ms` is the statistic that the table names, `ci_low_ms` to `ci_high_ms` its confidence interval (95 %);
     `samples_ms` are the medians of the rounds that it rests on. `p50_ms` to `p99_ms` are of all calls as they happened.
     `cost_ms` is what the block adds to a network or, for a network, the table's prediction. `blocks`
-    are a network's block keys in order. A failed entry has the flag `failed`, a `reason` and NaN times.
+    are a network's block keys in order. A failed entry has the flag `failed`, a `reason` and NaN times;
+    of others the reason says why measuring stopped.
 
     >>> Entry("block", "conv-i3-o24-k3-s2-hswish@224", latency_ms=1.3, cost_ms=1.2).failed
     False

@@ -39,6 +39,7 @@ from profiler.measure.estimator import ESTIMATORS
 from profiler.measure.plan import Unit, block_units
 from profiler.measure.sampling import sampling_for
 from profiler.measure.session import Sampling, Watcher
+from profiler.measure.stopping import read_stop
 from profiler.profile import Job, Prepared, measure, prepare
 from profiler.refit import save_visits, visits_path
 from profiler.report import document, summary
@@ -73,6 +74,13 @@ def profile(
     statistic: Annotated[
         str, typer.Option(help="What a latency is: quiet (the device at its quietest), median or p90 of its calls.")
     ] = "quiet",
+    stop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE[,KEY=VALUE...]",
+            help="When a latency is known well enough: precision, settled or rounds, such as settled,patience=3.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the order of measuring and the choice of networks.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Where exported files are kept; $PNAG_CACHE.")] = None,
     precision: Annotated[
@@ -119,7 +127,9 @@ def profile(
     started_s = time.monotonic()
     deadline_s = math.inf if max_minutes is None else started_s + 60 * max_minutes
     spec = _with_options(load_spec(device), threads=threads, batch=batch, precision=precision)
-    sampling_for(spec, seed)  # a wrong [sampling] is refused before a device is opened
+    sampling = sampling_for(spec, seed, statistic)  # a wrong one is refused before a device is opened
+    if stop is not None:
+        sampling = replace(sampling, stop=read_stop(stop, sampling.stop))
     sides = None if resolution is None else parse_resolutions(resolution)
     profiled = load_space(space, resolution=sides, classes=classes)
     out = out if out is not None else Path("lut") / f"{spec.name}.parquet"
@@ -130,7 +140,7 @@ def profile(
     options = _given(affinity=affinity, delegate=delegate) | on_gpu
     with ExitStack() as opened:
         backends = [_open(opened, spec, target, options | _given(benchmark_model=benchmark_model)) for target in chosen]
-        networks, sampling = (calibrate, holdout), sampling_for(spec, seed, statistic)
+        networks = (calibrate, holdout)
         jobs = [
             _job(backend, spec, told | options, profiled, networks, sampling=sampling, allow=allow_mismatch)
             for backend in backends

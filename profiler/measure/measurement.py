@@ -119,6 +119,7 @@ def _finite(value: float) -> float | None:
 @dataclass(frozen=True)
 class Measurement:
     """All visits of one unit in the order of rounds. `failure`: why there is no number, if there is none.
+    `stopped`: why it was not visited again, in a word or two.
 
     A statistic of undisturbed calls uses the visits at which the device was steady. Where fewer than two were, it
     uses the quarter at which it was nearest to that, by its reference: what disturbs a device makes it slower. A
@@ -129,6 +130,7 @@ class Measurement:
     visits: tuple[Visit, ...] = field(repr=False)
     failure: str = ""
     estimator: Estimator = field(default=QUIET, compare=False)
+    stopped: str = field(default="", compare=False)
 
     @cached_property
     def used(self) -> tuple[Visit, ...]:
@@ -193,6 +195,7 @@ class Measurement:
             rounds=len(self.used),
             samples_ms=self.round_medians_ms,
             flags=self._flags(wanted_ci),
+            reason=self.stopped,
             blocks=blocks,
             temperature_c=_mean([visit.temperature_c for visit in self.used]),
             clock_mhz=_mean([visit.clock_mhz for visit in self.used]),

@@ -8,7 +8,9 @@ from typing import Any
 
 from devices import DeviceSpec
 from devices.errors import UnknownDeviceError
+from profiler.errors import ProfilerError
 from profiler.measure.session import Sampling
+from profiler.measure.stopping import StopSettings, read_stop
 
 # key of a spec's [sampling] -> field of Sampling, and of the Slice or StopSettings in it
 _FIELDS: Mapping[str, tuple[str, str | None]] = {
@@ -28,14 +30,18 @@ _FIELDS: Mapping[str, tuple[str, str | None]] = {
     "max_rounds": ("stop", "max_rounds"),
 }
 _WHOLE = ("min_rounds", "max_rounds")
+_STOP = "stop"  # a rule by its name with its parameters, as --stop takes it
 
 
 def sampling_for(spec: DeviceSpec, seed: int = 0, statistic: str = "quiet") -> Sampling:
     """The settings for a device. Raises `UnknownDeviceError` for a key or value that makes no sense."""
     sampling = Sampling(seed=seed, statistic=statistic)
     for key, value in spec.sampling.items():
+        if key == _STOP:
+            sampling = replace(sampling, stop=_stop(spec, value, sampling.stop))
+            continue
         if key not in _FIELDS:
-            known = ", ".join(_FIELDS)
+            known = ", ".join((*_FIELDS, _STOP))
             raise UnknownDeviceError(f"{spec.where} has an unknown key '{key}' in [sampling]; known are {known}")
         lowest, numbers = (1, "whole number") if key in _WHOLE else (0, "number")
         kinds = int if key in _WHOLE else int | float
@@ -45,6 +51,16 @@ def sampling_for(spec: DeviceSpec, seed: int = 0, statistic: str = "quiet") -> S
             )
         sampling = _with(sampling, *_FIELDS[key], int(value) if key in _WHOLE else float(value))
     return sampling
+
+
+def _stop(spec: DeviceSpec, value: object, settings: StopSettings) -> StopSettings:
+    where = f"{spec.where} has stop = {value!r:.60} in [sampling]"
+    if not isinstance(value, str):
+        raise UnknownDeviceError(f"{where}; give a rule such as 'settled,patience=3'")
+    try:
+        return read_stop(value, settings)
+    except ProfilerError as error:
+        raise UnknownDeviceError(f"{where}: {error}") from error
 
 
 def _with(sampling: Sampling, field: str, inner: str | None, value: float) -> Sampling:

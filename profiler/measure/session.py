@@ -27,7 +27,7 @@ from profiler.measure.measurement import Measurement, Visit, calls_of, judged
 from profiler.measure.plan import Unit
 from profiler.measure.program_pool import ProgramPool
 from profiler.measure.reference import ReferenceMonitor
-from profiler.measure.stopping import PrecisionRule, StopSettings
+from profiler.measure.stopping import StopRule, StopSettings, stop_rule
 from profiler.measure.time_share import TimeShare
 
 _LONGEST_SEGMENT = 48  # visits, for devices on which a visit takes no time to speak of
@@ -155,11 +155,15 @@ class Session:
             return True
         if len(timed) < stop.min_rounds and math.isinf(stop.max_time_s):
             return False
-        rule = PrecisionRule(stop, partial(relative_ci, self._estimator))
+        return self._rule(timed).is_finished()
+
+    def _rule(self, timed: Sequence[Visit]) -> StopRule:
+        """The stop rule, having seen the rounds that the statistic rests on."""
+        rule = stop_rule(self._sampling.stop, partial(relative_ci, self._estimator))
         for visit in map(self._judged, timed):
             if visit.steady or not self._estimator.undisturbed:
                 rule.add(calls_of(visit, self._estimator), visit.time_s)
-        return rule.is_finished()
+        return rule
 
     def _judged(self, visit: Visit) -> Visit:
         return judged(visit, self._monitor.is_usual) if self._monitor.readings_ms else visit
@@ -323,7 +327,9 @@ class Session:
         if not any(visit.times_ms for visit in visits):
             why = failures[-1] if failures else "the time was up before its turn"
             return Measurement(unit.name, visits, why, self._estimator)
-        return Measurement(unit.name, visits, estimator=self._estimator)
+        timed = [visit for visit in self._visits[unit.name] if not visit.failure]
+        most = "most rounds" if len(timed) >= self._sampling.stop.max_rounds else "the time was up"
+        return Measurement(unit.name, visits, estimator=self._estimator, stopped=self._rule(timed).reason or most)
 
 
 def _end_s(visits: Sequence[Visit]) -> float:

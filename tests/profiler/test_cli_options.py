@@ -82,3 +82,27 @@ def test_a_wrong_option_ends_the_command_before_anything_is_opened(run, tmp_path
     assert (status, out) == (2, "")
     assert said.count("\n") == 1
     assert "has no option grapf" in said
+
+
+def test_a_stop_rule_is_chosen_by_name_and_its_reason_is_in_the_rows(run, tmp_path: Path):
+    out = tmp_path / "t.parquet"
+    status, _, said = run(f"--device {fake(tmp_path)} {SMALL} --stop rounds,min_rounds=3 --out {out}")
+    assert status == 0, said
+    table = LatencyTable.load(out)
+    assert {entry.reason for entry in table.entries} == {"all rounds"}
+    assert {entry.rounds for entry in table.entries} == {3}
+    assert table.metadata.sampling["stop"]["rule"] == "rounds"
+
+
+def test_a_stop_rule_may_stand_in_the_device_s_file(run, tmp_path: Path):
+    path, out = fake(tmp_path), tmp_path / "t.parquet"
+    path.write_text(path.read_text() + '[sampling]\nstop = "precision,min_rounds=2,max_rounds=2,relative_ci=0.5"\n')
+    status, _, said = run(f"--device {path} {SMALL} --out {out}")
+    assert status == 0, said
+    assert {entry.reason for entry in LatencyTable.load(out).entries} == {"precise"}
+    path.write_text(path.read_text().replace("precision,", "entropy,"))
+    status, _, said = run(f"--device {path} {SMALL} --out {out}")
+    assert status == 2
+    assert "unknown stop rule 'entropy'" in said
+    assert str(path) in said
+

@@ -1,4 +1,5 @@
 import math
+from dataclasses import fields
 from functools import partial
 from statistics import median
 
@@ -6,8 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from profiler.errors import ProfilerError
 from profiler.measure.estimator import ESTIMATORS, relative_ci
-from profiler.measure.stopping import PrecisionRule, StopSettings, median_interval
+from profiler.measure.stopping import (
+    RULES,
+    PrecisionRule,
+    StopRule,
+    StopSettings,
+    median_interval,
+    read_stop,
+    stop_rule,
+)
 
 values = st.lists(st.floats(0.001, 1000.0), min_size=2, max_size=30)
 
@@ -100,3 +110,62 @@ def test_the_rule_judges_the_statistic_that_it_is_given():
     quiet = PrecisionRule(settings, partial(relative_ci, ESTIMATORS["quiet"]))
     assert feed(quiet, rounds).is_finished()
     assert not feed(median_rule(settings), rounds).is_finished()
+
+
+def rule_of(settings: StopSettings) -> StopRule:
+    return stop_rule(settings, partial(relative_ci, ESTIMATORS["median"]))
+
+
+def test_a_rule_says_why_it_is_finished():
+    settings = StopSettings(min_rounds=3, max_rounds=6, max_time_s=100.0)
+    assert rule_of(settings).reason == ""
+    assert feed(rule_of(settings), [1.0] * 3).reason == "precise"
+    assert feed(rule_of(settings), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).reason == "most rounds"
+    assert feed(rule_of(settings), [1.0, 2.0], 50.0).reason == "most time"
+
+
+def test_noise_that_never_settles_ends_when_rounds_are_in_vain():
+    noisy = [1.0, 1.4] * 20
+    settings = StopSettings(rule="settled", min_rounds=8, max_rounds=40, patience=4, least_gain=0.05)
+    settled, rounds = rule_of(settings), 0
+    while not settled.is_finished():
+        settled.add([noisy[rounds]], 0.1)
+        rounds += 1
+    assert settled.reason == "settled"
+    assert 8 + 4 <= rounds < 40
+    assert not feed(rule_of(StopSettings(min_rounds=8, max_rounds=40)), noisy[:rounds]).is_finished()
+
+
+def test_a_fixed_number_of_rounds_is_kept_however_quiet_or_noisy():
+    settings = read_stop("rounds,min_rounds=20")
+    for times in ([1.0] * 19, [1.0, 9.0] * 9 + [1.0]):
+        rule = feed(rule_of(settings), times)
+        assert not rule.is_finished()
+        rule.add([1.0], 0.1)
+        assert rule.reason == "all rounds"
+
+
+def test_a_rule_is_given_by_its_name_and_its_own_parameters():
+    assert read_stop("precision,relative_ci=0.02,max_rounds=30") == StopSettings(relative_ci=0.02, max_rounds=30)
+    assert read_stop("settled, patience=2").patience == 2
+    assert {name for rule in RULES.values() for name in rule.parameters} == {
+        field.name for field in fields(StopSettings) if field.name != "rule"
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("entropy", "unknown stop rule 'entropy'; known are precision, settled, rounds"),
+        ("precision,patience=3", "stop rule precision has no parameter 'patience'; it has relative_ci"),
+        ("settled,patience=many", "patience is 'many'; give a whole number from 1 on"),
+        ("settled,patience=0", "patience is '0'; give a whole number"),
+        ("precision,relative_ci=-1", "relative_ci is '-1'; give a number from 0 on"),
+        ("precision,relative_ci=nan", "relative_ci is 'nan'; give a number from 0 on"),
+        ("precision,min_rounds=9,max_rounds=3", "max_rounds 3 is below min_rounds 9"),
+        ("", "unknown stop rule ''"),
+    ],
+)
+def test_what_is_no_rule_is_refused_in_one_line(text: str, said: str):
+    with pytest.raises(ProfilerError, match=said):
+        read_stop(text)
