@@ -105,4 +105,3 @@ def test_a_stop_rule_may_stand_in_the_device_s_file(run, tmp_path: Path):
     assert status == 2
     assert "unknown stop rule 'entropy'" in said
     assert str(path) in said
-
