@@ -1,10 +1,12 @@
 """A small Android below a folder: properties, sysfs, dumpsys, and the commands that Linux lacks."""
 
-import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from tests.phone.shells import Shell
 
 _MAPPED = ("/data/local/tmp", "/sys/", "/proc/cpuinfo", "/proc/loadavg", "/proc/sys/", "/vendor/")
 _PATHS = re.compile(r"(?<![\w./-])(" + "|".join(re.escape(path) for path in _MAPPED) + ")")
@@ -44,13 +46,16 @@ exec "$PYTHON" -I -S "$STANDIN" "$tool" "$@" """,
 class Files:
     """The phone's file system, as a folder of this computer."""
 
-    def __init__(self, root: Path, properties: Mapping[str, str], cores: int) -> None:
+    def __init__(self, root: Path, properties: Mapping[str, str], cores: int, shell: Shell) -> None:
         self.root = root
+        self.shell = shutil.which(shell.path) or shell.path
         self._cores = cores
         self._full = False
+        folder = self.path("/system/bin/sh").parent
+        self._path = shell.furnish(folder, root / "system/tools")
         for name, script in _SCRIPTS.items():
-            path = self.path(f"/system/bin/{name}")
-            path.write_text(f"#!/bin/sh\n{script}\n")
+            path = folder / name
+            path.write_text(f"#!{self.shell}\n{script}\n")
             path.chmod(0o755)
         self.path("/data/local/tmp/x").parent.mkdir(exist_ok=True)
         self.write("/properties", "".join(f"[{name}]: [{value}]\n" for name, value in properties.items()))
@@ -83,7 +88,7 @@ class Files:
     def environment(self) -> dict[str, str]:
         standin = Path(__file__).with_name("standin.py")
         return {
-            "PATH": f"{self.root}/system/bin:{os.environ['PATH']}",
+            "PATH": self._path,
             "FAKEROOT": str(self.root),
             "CORES": str(self._cores),
             "PYTHON": sys.executable,

@@ -9,6 +9,7 @@ import pytest
 from devices.android.adb import transport as adb_transport
 from devices.android.adb.keys import load_signer, own_key_path
 from tests.phone.phone import FakePhone
+from tests.phone.shells import SHELLS
 from tests.phone.time import FakeTime
 from tests.phone.tool import fake_tool
 from tests.phone.usb import UsbBus
@@ -25,6 +26,16 @@ def phone(tmp_path: Path) -> Iterator[FakePhone]:
     """A cool Snapdragon 821 that lets everybody in."""
     with FakePhone(tmp_path / "phone") as phone:
         yield phone
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every phone of the test has this shell and these tools: for tests that are to run with each."""
+    chosen = SHELLS[request.param]
+    if not chosen.is_here:
+        pytest.skip("needs mksh and toybox; apt-get install mksh toybox")
+    monkeypatch.setattr(FakePhone, "usual_shell", chosen)
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,13 @@ import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from tests.phone.adbd import Connection, Listener
 from tests.phone.faults import Fault, Faults
 from tests.phone.files import CPUINFO, MAX_KHZ, PROPERTIES, Files
 from tests.phone.services import Services
+from tests.phone.shells import HOST, Shell
 
 _COOL_C, _HOT_C = 28.0, 44.0
 _CPU = "/sys/devices/system/cpu"
@@ -25,8 +26,11 @@ class FakePhone:
     """A phone whose file system is `root`. A context manager; `address` is where it listens.
 
     `real` measures with TensorFlow Lite on this computer, otherwise models made by `fake_model` say how long
-    they take. `output` is the year whose spelling the tool prints.
+    they take. `output` is the year whose spelling the tool prints. `shell` is whose shell and tools it has,
+    `usual_shell` unless given.
     """
+
+    usual_shell: ClassVar[Shell] = HOST
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class FakePhone:
         max_khz: tuple[int, ...] = MAX_KHZ,
         output: int = 2025,
         real: bool = False,
+        shell: Shell | None = None,
     ) -> None:
         self.properties = {**PROPERTIES, **(properties or {})}
         self.faults = Faults()
@@ -46,7 +51,7 @@ class FakePhone:
         self.connections: list[Connection] = []
         self.commands: list[str] = []
         self.boots = 1
-        self.files = Files(root.resolve(), self.properties, len(max_khz))
+        self.files = Files(root.resolve(), self.properties, len(max_khz), shell or self.usual_shell)
         self.services = Services(self)
         self._max_khz = max_khz
         self._thermal_service = int(self.properties["ro.build.version.sdk"]) >= 29  # Android 10

@@ -37,7 +37,7 @@ class Services:
         files = self._phone.files
         self._phone.note_command(command)
         with subprocess.Popen(
-            ["/bin/sh", "-c", files.to_host(command)] if command else ["/bin/sh"],
+            [files.shell, "-c", files.to_host(command)] if command else [files.shell],
             cwd=files.root,
             env=files.environment(),
             stdin=subprocess.PIPE,

@@ -26,6 +26,7 @@ from tests.phone.time import FakeTime
 from tests.phone.usb import UsbBus
 from tests.pnag.commands import Ended, runner
 
+pytestmark = pytest.mark.usefixtures("shell")  # with the shell and tools of this computer, and with Android's
 SPEC = phone_spec(
     block_s=0.01,
     network_s=0.01,

@@ -23,6 +23,7 @@ from devices.errors import AuthorizationError, ConnectionLostError, RuntimeUnava
 from tests.phone import FakePhone
 from tests.phone.time import FakeTime
 
+pytestmark = pytest.mark.usefixtures("shell")  # with the shell and tools of this computer, and with Android's
 ROOT = "/data/local/tmp/pnag"
 QUICK = Patience(allow_s=0.4, silence_s=0.4, resume_s=30.0, attempts=4)
 CALM = Patience(allow_s=10.0, silence_s=10.0, resume_s=30.0, attempts=4)
@@ -355,7 +356,8 @@ class TestDetached:
     def test_leftovers_of_a_session_that_died_are_found_and_killed(
         self, phone: FakePhone, runner: DetachedRunner, session: AdbSession
     ) -> None:
-        session.run(f"mkdir -p {ROOT}; cp $(command -v sleep) {ROOT}/tool; nohup {ROOT}/tool 60 >/dev/null 2>&1 &")
+        busy = f"{ROOT}/tool -c 'while :; do sleep 1; done'"
+        session.run(f"mkdir -p {ROOT}; cp $(command -v sh) {ROOT}/tool; nohup {busy} >/dev/null 2>&1 &")
         wait_until(lambda: len(phone.processes()) == 1)
         assert runner.kill_leftovers() == 1
         assert runner.kill_leftovers() == 0
