@@ -1,7 +1,7 @@
 """Devices: run one artefact on one device and return raw samples.
 
-In come a device's spec and artefacts. Out go samples in milliseconds, the identity of the hardware and its state. Rooms: `host`,
-`android`, `cuda`; `specs` holds the TOML files.
+In come a device's spec and artefacts. Out go samples in milliseconds, the identity of the hardware and its state.
+Rooms: `host`, `android`, `cuda`; `specs` holds the TOML files.
 """
 
 from devices.backend import Artefact, Backend, DeviceInfo, DeviceState, Program, Samples, Slice

@@ -1,7 +1,7 @@
 """Latency tables: what a block is, what it costs on a device, c(a) for any network.
 
-In come measured latencies of blocks and networks, or files of other programs. Out go costs that add up, their fidelity, and
-tables as files. Rooms: `calibration`, `formats`, `views`.
+In come measured latencies of blocks and networks, or files of other programs. Out go costs that add up, their fidelity,
+and tables as files. Rooms: `calibration`, `formats`, `views`.
 """
 
 from lut.blocks import BlockSpec, ConvSpec, HeadSpec, MBConvSpec, divisible, parse_block

@@ -1,7 +1,7 @@
 """PNAG: learn from a latency table and measured accuracies, generate the best network for any budget.
 
-In come a latency table and accuracies. Out go architectures that keep a budget, and their files. Rooms, in the order of their
-imports: `space`, `data`, `accuracy`, `supernet`, `search`, `generator`, `runs`, `delivery`.
+In come a latency table and accuracies. Out go architectures that keep a budget, and their files. Rooms, in the order of
+their imports: `space`, `data`, `accuracy`, `supernet`, `search`, `generator`, `runs`, `delivery`.
 """
 
 from __future__ import annotations
