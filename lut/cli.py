@@ -125,6 +125,33 @@ def refit(
     _answer(json, document, f"{statistic} latencies of {len(made.blocks)} blocks written to {out}")
 
 
+@app.command()
+def add(
+    file: TableArgument,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run whose networks were measured.", show_default=False)],
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Add to a table the networks that pnag-generate --verify measured: they teach and judge its predictions."""
+    from pnag.runs.measured import added_to, recall
+
+    table = LatencyTable.load(file)
+    of_table = [n for n in recall(run) if n.device == table.metadata.device.get("model")]
+    grown, added = added_to(table, of_table)
+    if added:
+        grown.save(file)
+    before, after = table.metadata.fidelity, grown.metadata.fidelity
+    document = {
+        "table": str(file),
+        "added": added,
+        "mape_before": before and before.mape,
+        "mape": after and after.mape,
+        "content_sha256": grown.content_sha256,
+    }
+    error = f", error on unseen networks {after.mape:.2%}" if after else ""
+    _answer(json, document, f"{added} networks of {run} added to {file}{error}")
+
+
 @app.command("export")
 def export_command(
     file: TableArgument,

@@ -26,6 +26,7 @@ from devices.timing import time_calls
 
 _LEVELS = {"none": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED",
            "all": "ORT_ENABLE_ALL"}  # fmt: skip
+_PRECISIONS = ("float32", "dynamic-int8", "int8")  # 8 bits are in the file
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64",
            "tensor(uint8)": "uint8", "tensor(int8)": "int8"}  # fmt: skip
 
@@ -54,19 +55,30 @@ def open_ort(
         import onnxruntime
     except ImportError as error:
         raise RuntimeUnavailableError(f"onnxruntime cannot be imported ({error}); pip install onnxruntime") from error
-    if spec.precision != "float32":
+    if spec.precision not in _PRECISIONS:
         raise DeviceOptionError(f"device {spec.name} measures float32, not {spec.precision}; leave the precision out")
     cores = resolve_cores(options["affinity"], spec.threads)
-    return OrtBackend(onnxruntime, spec.threads, cores, options["graph_optimization"], spinning=options["spinning"])
+    return OrtBackend(
+        onnxruntime, spec.threads, cores, options["graph_optimization"], spinning=options["spinning"],
+        precision=spec.precision,
+    )  # fmt: skip
 
 
 class OrtBackend:
     """ONNX Runtime's CPU provider; see the module for the settings."""
 
     def __init__(
-        self, onnxruntime: Any, threads: int, cores: tuple[int, ...], level: str, *, spinning: bool = True
+        self,
+        onnxruntime: Any,
+        threads: int,
+        cores: tuple[int, ...],
+        level: str,
+        *,
+        spinning: bool = True,
+        precision: str = "float32",
     ) -> None:
         self._ort, self._threads, self._cores, self._level = onnxruntime, threads, cores, level
+        self._precision = precision
         self._spinning = spinning and threads > 1  # one thread has none to wait for
         self._device, self._watch = describe_host(cores), HostWatch(cores)
 
@@ -85,7 +97,7 @@ class OrtBackend:
             "name": "onnxruntime",
             "version": self._ort.__version__,
             "provider": "CPUExecutionProvider",
-            "precision": "float32",
+            "precision": self._precision,
             "threads": self._threads,
             "inter_op_threads": 1,
             "execution": "sequential",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +15,9 @@ from torch import Tensor
 from lut.errors import LutError
 from lut.table import LatencyTable
 from pnag.data.load import ImageData, load_data
-from pnag.data.split import Normalisation
-from pnag.delivery.export import ExportReport, export_network
+from pnag.data.split import Normalisation, Shard
+from pnag.delivery.answer import ranking_of
+from pnag.delivery.export import QUANTISED, ExportReport, export_network
 from pnag.delivery.metadata import describe_network
 from pnag.delivery.weights import GivenWeights
 from pnag.errors import DataError, RunError
@@ -26,9 +28,11 @@ from pnag.space.search_space import SearchSpace
 from pnag.supernet.evaluation import accuracy, calibrated_subnet, calibration_batches
 from pnag.supernet.supernet import Supernet
 from profiler.build.modules import Network, build_network, randomise
-from profiler.build.parity import open_file
+from profiler.build.parity import Precision, bits_of_file, open_file
+from profiler.verification.as_profiled import suffix_of
 
-_BATCH_OF_ONE = 1
+TEST_IMAGES = 1000
+_QUANTISATION_IMAGES = 100
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,17 @@ class Workshop:
 
     `untrained` says why the networks have no trained weights, None where they have; `unexamined` why their accuracy
     cannot be measured though they have, once that was tried. `weights` is a checkpoint that networks are cut out of
-    instead of the run's supernet, with `photos` to re-estimate batch-norm on. Raises `RunError` if table or supernet
-    are not those that the run was made with, and what `GivenWeights.load` does.
+    instead of the run's supernet, with `photos` to re-estimate batch-norm on. Accuracies are of `test_images` of the
+    test split, spread over it; 0 measures none. Raises `RunError` if table or supernet are not those that the run was
+    made with, and what `GivenWeights.load` does.
     """
 
-    def __init__(self, run: Run, *, weights: Path | None = None, photos: str | None = None) -> None:
+    def __init__(
+        self, run: Run, *, weights: Path | None = None, photos: str | None = None, test_images: int = TEST_IMAGES
+    ) -> None:
         self.run = run
+        self.test_images = test_images
+        self.generator = Generator.load(run.directory)
         self.table = _table_of(run)
         self.space = SearchSpace.from_dict(self.table.metadata.space)
         self._record = run.done("supernet")
@@ -69,8 +78,13 @@ class Workshop:
             raise RunError(f"{record['path']} is not the supernet that {run.directory} learnt from; train again")
         self._calibration = self._calibration_images()
 
-    @cached_property
+    @property
     def data(self) -> ImageData | None:
+        """The data set that accuracies are measured on; None where none are to be measured, or none can."""
+        return self._found_data if self.test_images else None
+
+    @cached_property
+    def _found_data(self) -> ImageData | None:
         """The data set of the supernet; None where there is none, or it is not there or not the same any more."""
         if self._supernet is None or self._record is None:
             return None
@@ -92,9 +106,9 @@ class Workshop:
         if "images" in record:
             normalisation = Normalisation(tuple(about["mean"]), tuple(about["std"]))
             return load_images(self.run.path(IMAGES), normalisation)
-        if self.data is None:
+        if self._found_data is None:
             raise RunError(f"{self.unexamined}; {self.run.directory} needs it to deliver networks, train it again")
-        return calibration_batches(self.data)
+        return calibration_batches(self._found_data)
 
     def _why_untrained(self) -> str | None:
         if self._given is not None:
@@ -121,14 +135,20 @@ class Workshop:
             return Delivered(candidate, network, False, self._describe(candidate, None))
         network = calibrated_subnet(self._supernet, architecture, self._calibration)
         network = network.to(memory_format=torch.contiguous_format)
-        reached = None if self.data is None else accuracy(network, self.data.test)
+        reached = None
+        if self.data is not None:
+            reached = accuracy(network, self.data.test, shard=self._shard(self.data))
         return Delivered(candidate, network, True, self._describe(candidate, reached), reached)
+
+    def _shard(self, data: ImageData) -> Shard:
+        """Every so-manyth image of the test split, so that all classes take part."""
+        return 0, max(1, math.ceil(len(data.test) / max(1, self.test_images)))
 
     def _describe(self, candidate: Candidate, reached: float | None) -> dict[str, Any]:
         generator = self.run.done("generator") or {}
         labels: Sequence[str] | None = None
         images: dict[str, Any] = {}
-        source = self._predicted(candidate.accuracy)
+        source = None
         if self._supernet is not None:
             about = (self._record or {})["data"]
             labels, images = about["class_names"], {"mean": about["mean"], "std": about["std"]}
@@ -136,7 +156,7 @@ class Workshop:
             labels, seen = self._given.labels, self._given.normalisation
             images = {"mean": seen.mean, "std": seen.std}
         if reached is not None and self.data is not None:
-            source = f"measured on {self.data.name}, test split"
+            source = f"measured on {self.data.name}, {self._seen(self.data)} images of the test split"
         return describe_network(
             candidate.architecture,
             self.space.alone(candidate.architecture)[0],
@@ -145,8 +165,9 @@ class Workshop:
             budget_ms=candidate.budget_ms,
             cost_ms=candidate.cost_ms,
             device=str(self.table.metadata.device.get("model", "")),
-            accuracy=candidate.accuracy if reached is None else reached,
+            accuracy=reached,
             accuracy_source=source,
+            ranking=ranking_of(candidate, self.generator),
             hashes={
                 "table": self.table.content_sha256,
                 "archive": generator.get("archive_sha256"),
@@ -156,34 +177,89 @@ class Workshop:
             **images,
         )
 
-    def _predicted(self, accuracy: float) -> str:
-        """What a predicted accuracy is, in words: of which images, by whom, its worth in published top-1."""
-        provenance = Generator.load(self.run.directory).provenance
-        published = provenance.published
-        if published is None:
-            return f"predicted from accuracies: {provenance}"
-        return (
-            f"{provenance}; published, fine-tuned networks of that value had a top-1 of "
-            f"{100 * published.top1(accuracy):.2f} ± {100 * published.deviation:.2f} %"
-        )
+    def _seen(self, data: ImageData) -> int:
+        return len(range(0, len(data.test), self._shard(data)[1]))
 
-    def export(self, delivered: Delivered, path: Path, *, debug: bool = False) -> ExportReport:
-        """Write one file for single images; the report also joins `delivered.exports`."""
+    # -- files ------------------------------------------------------------------------------------------
+
+    def precision(self, suffix: str) -> Precision:
+        """What a file of that format is in: the table's precision, float32 where the format has no other."""
+        return self._asked_precision if suffix in QUANTISED else "float32"
+
+    def matches_table(self, suffix: str) -> bool:
+        """Whether the table's latencies are of such files: its runtime takes the format, in the table's precision."""
+        return suffix == suffix_of(self.table.metadata) and self.precision(suffix) == self._asked_precision
+
+    @property
+    def _asked_precision(self) -> Precision:
+        return bits_of_file(str(self.table.metadata.runtime.get("precision")))
+
+    def export(
+        self, delivered: Delivered, path: Path, *, advance: Callable[[float], None] | None = None, debug: bool = False
+    ) -> ExportReport:
+        """Write one file at the table's batch and precision; the report also joins `delivered.exports`.
+
+        `advance` is told shares of the work on this file as they are done, 1 in all.
+        """
+        batch, precision = self.table.metadata.batch, self.precision(path.suffix)
         side = delivered.candidate.architecture.resolution or self.space.resolution
-        shape = (_BATCH_OF_ONE, 3, side, side)
-        report = export_network(delivered.network, path, input_shape=shape, metadata=delivered.metadata, debug=debug)
+        matches, report_share = self.matches_table(path.suffix), advance or (lambda share: None)
+        about = {**delivered.metadata, "matches_table": matches, "batch": batch}
+        if not matches:
+            about["latency"] = f"not measured for this file: {self._measured_as()}"
+        calibration = None if precision == "float32" else self._quantisation_images(side)
+        report = export_network(
+            delivered.network,
+            path,
+            input_shape=(batch, 3, side, side),
+            metadata=about,
+            precision=precision,
+            calibration=calibration,
+            examine=lambda file: self._examined(file, batch, report_share),
+            debug=debug,
+        )
+        report_share(1 - self._share_of_examining())
         delivered.exports.append(report)
         return report
 
-    def file_accuracy(self, path: Path) -> float | None:
-        """Share of the test split that an exported file classifies right, image by image; None without data."""
+    def _quantisation_images(self, side: int) -> Tensor | None:
+        """Images for the ranges of 8-bit files: those given, or the run's; None where weights are random anyway."""
+        batches: list[Tensor] = []
+        if self._given is not None and self._given.photos is not None:
+            batches = self._given.batches(side)
+        elif self._supernet is not None:
+            batches = self._calibration
+        return torch.cat(batches)[:_QUANTISATION_IMAGES].contiguous() if batches else None
+
+    def _measured_as(self) -> str:
+        about = self.table.metadata
+        words = (about.runtime.get("name"), about.runtime.get("precision"), f"batch {about.batch}")
+        return f"the table is of {' '.join(str(word) for word in words if word)}"
+
+    def _share_of_examining(self) -> float:
+        return 0.5 if self.data is not None else 0.0
+
+    def _examined(self, file: Path, batch: int, advance: Callable[[float], None]) -> dict[str, Any]:
+        """The accuracy of a file itself, as its description says it; nothing without images."""
+        if self.data is None:
+            return {}
+        share = self._share_of_examining() / self._seen(self.data)
+        reached = self.file_accuracy(file, batch, lambda images: advance(share * images))
+        source = f"measured on {self.data.name}, {self._seen(self.data)} images of the test split, with this file"
+        return {"accuracy": reached, "accuracy_source": source}
+
+    def file_accuracy(
+        self, path: Path, batch: int = 1, advance: Callable[[int], None] = lambda images: None
+    ) -> float | None:
+        """Share of the test images that a file for `batch` images classifies right; None without data."""
         if self.data is None or path.suffix == ".json":
             return None
-        run = open_file(path)
-        right = seen = 0
-        for images, labels in self.data.test.batches(_BATCH_OF_ONE):
-            right += int(run(images.numpy()).argmax() == int(labels[0]))
-            seen += 1
+        run, right, seen = open_file(path), 0, 0
+        for images, labels in self.data.test.batches(batch, shard=self._shard(self.data)):
+            filled = torch.cat([images, images[:1].expand(batch - len(images), -1, -1, -1)])
+            right += int((run(filled.numpy()).argmax(1)[: len(labels)] == labels.numpy()).sum())
+            seen += len(labels)
+            advance(len(labels))
         return right / seen
 
 
@@ -197,8 +273,3 @@ def _table_of(run: Run) -> LatencyTable:
     if table.content_sha256 != (run.done("table") or {}).get("sha256"):
         raise RunError(f"{run.path(TABLE)} is not the table that {run.directory} learnt from; train again")
     return table
-
-
-def target_for(path: Path, budget_ms: float, *, several: bool) -> Path:
-    """Where the network of a budget goes: `path`, with the budget in its name where there are several."""
-    return path.with_name(f"{path.stem}-{budget_ms:g}ms{path.suffix}") if several else path

@@ -29,6 +29,8 @@ from profiler.build.parity import Precision, check_parity
 from profiler.build.quiet import cause_of, quiet
 from profiler.errors import ExportError
 
+QUANTISED = (".tflite", ".onnx")
+
 __all__ = ["FORMATS", "ExportReport", "check_target", "export_network", "read_metadata"]
 
 
@@ -54,6 +56,9 @@ class ExportReport:
             "relative_difference": self.relative_difference,
             "bytes": self.bytes,
             "weights": self.metadata.get("weights"),
+            "accuracy": self.metadata.get("accuracy"),
+            "matches_table": self.metadata.get("matches_table"),
+            "latency": self.metadata.get("latency"),
         }
 
 
@@ -61,7 +66,6 @@ class ExportReport:
 class _Job:
     network: nn.Module
     input_shape: tuple[int, ...]
-    text: str
     labels: Sequence[str] | None
     precision: Precision
     calibration: Tensor | None
@@ -76,8 +80,10 @@ def check_target(path: str | Path, precision: Precision = "float32") -> str:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ModelFileError(f"'{path.name}' names no format; its suffix must be one of {', '.join(FORMATS)}")
-    if precision != "float32" and path.suffix != ".tflite":
-        raise ModelFileError(f"precision {precision} is not to be had as {path.suffix}; export to .tflite")
+    if precision != "float32" and path.suffix not in QUANTISED:
+        raise ModelFileError(
+            f"precision {precision} is not to be had as {path.suffix}; export to {' or '.join(QUANTISED)}"
+        )
     return path.suffix[1:]
 
 
@@ -89,14 +95,16 @@ def export_network(
     metadata: Mapping[str, Any],
     precision: Precision = "float32",
     calibration: Tensor | None = None,
+    examine: Callable[[Path], Mapping[str, Any]] | None = None,
     debug: bool = False,
 ) -> ExportReport:
     """Write `network` (eval mode, on the CPU) for inputs of `input_shape` (B, C, H, W) in the suffix's format.
 
-    `.tflite` has channels last at both ends and may have 8 bits, with ranges from `calibration` (n, C, H, W);
-    `.onnx`, `.pt2` (torch.export) and `.json` (everything known, no weights) are float32. `metadata` as
+    `.tflite` has channels last at both ends. It and `.onnx` may have 8 bits, with ranges from `calibration`
+    (n, C, H, W); `.pt2` (torch.export) and `.json` (everything known, no weights) are float32. `metadata` as
     `pnag.delivery.metadata.describe_network` gives it goes into the file. The file is run and compared with
-    torch before it appears at `path`; what was there before stays if anything fails.
+    torch before it appears at `path`; what was there before stays if anything fails. `examine` is given the finished
+    file, but for its description, and what it finds (the file's accuracy) joins the description.
 
     Raises `ModelFileError` for an unknown suffix, `ExportError` if the network cannot be converted or the
     file differs from torch by more than `profiler.build.parity.PARITY_LIMITS` (1e-4 in float32), `OutputError`.
@@ -114,41 +122,61 @@ def export_network(
         "tool": f"pnag {tool_version()}",
     }
     shape = tuple(input_shape)
-    job = _Job(network, shape, to_text(about), metadata.get("labels"), precision, calibration, debug)
+    job = _Job(network, shape, metadata.get("labels"), precision, calibration, debug)
+    text = to_text(about)
     with replacing(path) as temporary:
-        content = FORMATS[path.suffix](job)
+        describe = FORMATS[path.suffix](job)
+        content = describe(text)
         temporary.write_bytes(content)
         runs = path.suffix != ".json"
-        difference = check_parity(network, temporary, shape, precision, debug=debug) if runs else None
+        difference = (
+            check_parity(network, temporary, shape, precision, images=calibration, debug=debug) if runs else None
+        )
+        if examine is not None and runs:
+            about |= examine(temporary)
+            content = describe(to_text(about))
+            temporary.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     return ExportReport(path, format_name, precision, digest, difference, len(content), about)
 
 
-def _tflite(job: _Job) -> bytes:
+Describe = Callable[[str], bytes]  # from a description to the whole file with it inside
+
+
+def _tflite(job: _Job) -> Describe:
     model = tflite_bytes(job.network, job.input_shape, job.precision, calibration=job.calibration, debug=job.debug)
-    return describe_tflite(model, job.text, job.labels)
+    return lambda text: describe_tflite(model, text, job.labels)
 
 
-def _onnx(job: _Job) -> bytes:
+def _onnx(job: _Job) -> Describe:
     with tempfile.TemporaryDirectory() as folder, quiet(debug=job.debug):
         file = Path(folder) / "network.onnx"
-        write_onnx(job.network, job.input_shape, file)
-        return describe_onnx(file.read_bytes(), job.text)
+        write_onnx(job.network, job.input_shape, file, job.precision, calibration=job.calibration)
+        model = file.read_bytes()
+    return lambda text: describe_onnx(model, text)
 
 
-def _pt2(job: _Job) -> bytes:
-    file = io.BytesIO()
+def _pt2(job: _Job) -> Describe:
     with quiet(debug=job.debug) as said:
         try:
             program = torch.export.export(job.network, (torch.zeros(job.input_shape),))
-            torch.export.save(program, file, extra_files={PT2_ENTRY: job.text})
         except Exception as error:  # torch.export has no common base for what it cannot trace
             raise ExportError(f"torch.export cannot trace the network: {cause_of(error, said())}") from error
-    return file.getvalue()
+
+    def describe(text: str) -> bytes:
+        file = io.BytesIO()
+        with quiet(debug=job.debug) as said:
+            try:
+                torch.export.save(program, file, extra_files={PT2_ENTRY: text})
+            except Exception as error:  # nor for what it cannot write
+                raise ExportError(f"torch.export cannot write the network: {cause_of(error, said())}") from error
+        return file.getvalue()
+
+    return describe
 
 
-def _json(job: _Job) -> bytes:
-    return (job.text + "\n").encode()
+def _json(job: _Job) -> Describe:
+    return lambda text: (text + "\n").encode()
 
 
-FORMATS: Mapping[str, Callable[[_Job], bytes]] = {".tflite": _tflite, ".onnx": _onnx, ".pt2": _pt2, ".json": _json}
+FORMATS: Mapping[str, Callable[[_Job], Describe]] = {".tflite": _tflite, ".onnx": _onnx, ".pt2": _pt2, ".json": _json}

@@ -45,11 +45,14 @@ def describe_network(
     device: str | None = None,
     accuracy: float | None = None,
     accuracy_source: str | None = None,
+    ranking: Mapping[str, Any] | None = None,
     hashes: Mapping[str, str | None] | None = None,
 ) -> dict[str, Any]:
     """The description of a network, as `export_network` takes it: JSON values, units in the keys.
 
-    `accuracy` (0 to 1) goes with `accuracy_source`, for instance "measured on digits test" or "predicted".
+    `accuracy` (0 to 1) is that of these weights, None where it was not measured; it goes with `accuracy_source`, for
+    instance "measured on digits test". `ranking` is the figure by which the network was chosen among others, and what
+    it is of: never an accuracy of the file.
     `hashes` are SHA-256 by what they are of: table, archive, supernet, generator. Raises `ModelFileError` if
     the labels are not as many as the space's classes.
     """
@@ -65,6 +68,7 @@ def describe_network(
         "device": device,
         "accuracy": accuracy,
         "accuracy_source": accuracy_source,
+        "ranking": None if ranking is None else dict(ranking),
         "labels": None if labels is None else list(labels),
         "input": {
             "height": space.resolution,

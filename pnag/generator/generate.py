@@ -43,6 +43,7 @@ FORMAT_VERSION = 1
 CANDIDATES = 16
 _STARTS = 3
 _KNOWN_STARTS = 2
+_FEWEST_RESIDUALS = 2
 _HEADER = "header"
 PROVENANCE = "accuracies"  # the key of the metadata that says where the accuracies come from
 
@@ -54,7 +55,9 @@ class Candidate:
     `cost_ms` is c(a); `margin` is how far above it a network may measure at that confidence, relative, and
     `limit_ms` = budget / (1 + margin) the highest cost that the budget allows. `score` is the
     evaluator's, `accuracy` the predicted one (measured, for methods that only pick among measured networks)
-    and `accuracy_error` the predictor's root mean square error on architectures it had not seen.
+    and `accuracy_error` the predictor's root mean square error on architectures it had not seen. `confidence` is None
+    where the table has no unseen networks, which leaves no basis for one (the margin is 0 then), or where the margin
+    was given.
     """
 
     architecture: Architecture
@@ -64,7 +67,7 @@ class Candidate:
     accuracy_error: float
     budget_ms: float
     limit_ms: float
-    confidence: float
+    confidence: float | None
     margin: float
 
     @property
@@ -123,19 +126,31 @@ class Generator:
         known = self.metadata.get(PROVENANCE)
         return Provenance.of({}) if known is None else Provenance.from_dict(known)
 
+    @property
+    def judged(self) -> bool:
+        """Whether the table has unseen networks to tell from how far predictions may be off."""
+        return len(self.residuals) >= _FEWEST_RESIDUALS
+
     def margin(self, confidence: float = 0.95) -> float:
         """How far above its prediction a network may measure at that confidence, from the table's residuals."""
         return upper_margin(self.residuals, confidence)
 
     def generate(
-        self, budget_ms: float, *, confidence: float = 0.95, candidates: int = CANDIDATES, seed: int = 0
+        self,
+        budget_ms: float,
+        *,
+        confidence: float = 0.95,
+        candidates: int = CANDIDATES,
+        seed: int = 0,
+        margin: float | None = None,
     ) -> Candidate:
-        """The best network found for a budget in ms.
+        """The best network found for a budget in ms; above the dearest network, the best of all.
 
         Raises `BudgetError` for what is not a budget, `InfeasibleBudgetError` below the cheapest network (with
-        the margin of the confidence) or above the dearest.
+        the margin of the confidence).
         """
-        return self.generate_many([budget_ms], confidence=confidence, candidates=candidates, seed=seed)[0]
+        found = self.generate_many([budget_ms], confidence=confidence, candidates=candidates, seed=seed, margin=margin)
+        return found[0]
 
     def generate_many(
         self,
@@ -144,9 +159,16 @@ class Generator:
         confidence: float = 0.95,
         candidates: int = CANDIDATES,
         seed: int = 0,
+        margin: float | None = None,
     ) -> list[Candidate]:
-        """One network for each budget, the same as `generate` would give one by one; scores but for rounding."""
-        margin = self.margin(confidence)
+        """One network for each budget, the same as `generate` would give one by one; scores but for rounding.
+
+        `margin` is how far above its prediction a network may measure, where that is known better than by the
+        confidence: from a measurement near it. It may be below 0.
+        """
+        by_confidence = margin is None
+        if margin is None:
+            margin = self.margin(confidence)
         if not len(budgets_ms):
             return []
         limits = np.array([self._limit(budget, margin, confidence) for budget in budgets_ms])
@@ -162,7 +184,7 @@ class Generator:
                 accuracy_error=self.accuracy_error,
                 budget_ms=float(budgets_ms[row]),
                 limit_ms=float(limits[row]),
-                confidence=confidence,
+                confidence=confidence if self.judged and by_confidence else None,
                 margin=margin,
             )
             for row, architecture in enumerate(self.space.decode(tokens))
@@ -177,16 +199,15 @@ class Generator:
         return self.proposer.sample(np.full(n, budget), uniforms)
 
     def _limit(self, budget_ms: float, margin: float, confidence: float) -> float:
-        """The highest cost c with c · (1 + margin) ≤ budget; raises where no network has so little, or all have."""
+        """The highest cost c with c · (1 + margin) ≤ budget that a network has; raises where none has so little."""
         budget = check_budget(budget_ms)
         low, high = (bound * (1 + margin) for bound in self.range_ms)
-        if not low <= budget <= high:
-            side = "below the cheapest" if budget < low else "above the dearest"
+        if budget < low:
             raise InfeasibleBudgetError(
-                f"a budget of {budget:g} ms is {side} network of {self.space.name} on this table at confidence "
-                f"{confidence:g}; choose from {_shown_range(low, high)}"
+                f"a budget of {budget:g} ms is below the cheapest network of {self.space.name} on this table at "
+                f"confidence {confidence:g}; choose from {_shown_range(low, high)}"
             )
-        limit = max(budget / (1 + margin), self.range_ms[0])
+        limit = min(max(budget / (1 + margin), self.range_ms[0]), self.range_ms[1])
         while limit * (1 + margin) > budget:  # by rounding, once or twice; the cheapest network itself passes
             limit = math.nextafter(limit, 0.0)
         return limit

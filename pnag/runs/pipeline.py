@@ -338,7 +338,10 @@ class _Training:
                 "table_sha256": self.table.content_sha256,
                 "device": self.table.metadata.device.get("model"),
                 "runtime": self.table.metadata.runtime.get("name"),
+                **{name: self.table.metadata.runtime.get(name) for name in ("version", "precision", "threads")},
+                "batch": self.table.metadata.batch,
                 PROVENANCE: archive.provenance.to_dict(),
+                "accuracy_resolution": archive.space.resolution,
             },
         }
         ask: Ask | None = self._ask if self.request.data else None

@@ -14,10 +14,18 @@ from profiler.build.quiet import cause_of, quiet
 from profiler.errors import ExportError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 Array = NDArray[np.float32]
 Precision = Literal["float32", "dynamic-int8", "int8"]
+
+_EIGHT_BITS: tuple[Precision, ...] = ("dynamic-int8", "int8")
+
+
+def bits_of_file(precision: str) -> Precision:
+    """What a file is in for a runtime that computes in `precision`: 8 bits are the file's, all else the runtime's."""
+    return next((known for known in _EIGHT_BITS if known == precision), "float32")
+
 
 # The largest relative difference that an export may have. A float32 file does the same sums in another order
 # (1e-6 is usual). With 8 bits the difference is the quantisation's own: these limits catch a broken file, not
@@ -58,19 +66,34 @@ def run_file(path: Path, images: Array) -> Array:
     return open_file(path)(images)
 
 
-def parity(module: nn.Module, path: Path, input_shape: Sequence[int], *, seed: int = 0, debug: bool = False) -> float:
-    """Relative difference between the file and `module` (eval mode) on normal inputs of shape (B, C, H, W).
+def parity(
+    module: nn.Module,
+    path: Path,
+    input_shape: Sequence[int],
+    *,
+    images: Tensor | None = None,
+    seed: int = 0,
+    debug: bool = False,
+) -> float:
+    """Relative difference between the file and `module` (eval mode) on inputs of shape (B, C, H, W).
+
+    The inputs are the first of `images` (n, C, H, W) where those are enough, as for a file whose ranges are of such
+    images, else normal ones.
 
     Raises `ExportError` if the file cannot be run or gives another shape.
     """
     import torch
 
-    images = np.random.default_rng(seed).standard_normal(tuple(input_shape), dtype=np.float32)
+    batch = input_shape[0]
+    if images is not None and len(images) >= batch:
+        given = np.ascontiguousarray(images[:batch].numpy())
+    else:
+        given = np.random.default_rng(seed).standard_normal(tuple(input_shape), dtype=np.float32)
     with torch.no_grad():
-        expected = module(torch.from_numpy(images)).numpy()
+        expected = module(torch.from_numpy(given)).numpy()
     with quiet(debug=debug) as said:
         try:
-            found = run_file(path, images)
+            found = run_file(path, given)
         except ExportError:
             raise
         except Exception as error:  # every runtime has errors of its own, without a common base
@@ -81,10 +104,16 @@ def parity(module: nn.Module, path: Path, input_shape: Sequence[int], *, seed: i
 
 
 def check_parity(
-    module: nn.Module, path: Path, input_shape: Sequence[int], precision: Precision = "float32", *, debug: bool = False
+    module: nn.Module,
+    path: Path,
+    input_shape: Sequence[int],
+    precision: Precision = "float32",
+    *,
+    images: Tensor | None = None,
+    debug: bool = False,
 ) -> float:
     """The relative difference, or `ExportError` if it is beyond `PARITY_LIMITS[precision]`."""
-    difference = parity(module, path, input_shape, debug=debug)
+    difference = parity(module, path, input_shape, images=images, debug=debug)
     limit = PARITY_LIMITS[precision]
     if not difference <= limit:
         raise ExportError(

@@ -52,6 +52,16 @@ def _backend_of(about: TableMetadata, spec: DeviceSpec) -> str:
         return ""
 
 
+# What a table's runtime runs, by how it calls itself.
+_SUFFIXES = (("onnxruntime", ".onnx"), ("litert", ".tflite"), ("tflite", ".tflite"), ("torch", ".pt2"))
+
+
+def suffix_of(about: TableMetadata) -> str | None:
+    """The suffix of the files whose latency the table is of; None where its runtime is not known (it was imported)."""
+    runtime = str(about.runtime.get("name", "")).lower()
+    return next((suffix for word, suffix in _SUFFIXES if word in runtime), None)
+
+
 def difference(about: TableMetadata, found: DeviceInfo, runtime: Mapping[str, Any]) -> str | None:
     """What is unlike the table's measurements all the same, as a notice; None if nothing that is known is."""
     theirs = "the table's"

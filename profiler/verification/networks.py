@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -21,6 +21,7 @@ from profiler.build.export_onnx import write_onnx
 from profiler.build.export_tflite import export_tflite, file_precision
 from profiler.build.memory import activation_bytes
 from profiler.build.modules import Network
+from profiler.build.parity import bits_of_file
 from profiler.measure.sampling import sampling_for
 from profiler.measure.session import Watcher
 from profiler.verification.as_profiled import as_profiled, difference
@@ -33,13 +34,14 @@ class OnDevice:
 
     `runtime` is what the back-end says of itself, latencies are for `batch` images a call. `slowdown` is by how
     much networks of the table took longer than when the table was made, relative, in the mean over all results; None
-    without a table of this device in the same setting.
+    without a table of this device in the same setting. `files` are those that were measured themselves, by name.
     """
 
     results: list[PairedResult]
     device: DeviceInfo
     runtime: Mapping[str, Any]
     batch: int
+    files: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def slowdown(self) -> float | None:
@@ -57,11 +59,13 @@ def measure_networks(
     tell: Callable[[str], None],
     watcher: Watcher | None = None,
     cache: ArtefactCache | None = None,
+    files: Mapping[str, Sequence[Path]] | None = None,
     **options: Any,
 ) -> OnDevice:
     """Measure `networks` (eval mode) on the device of that name, in pairs with networks of `table`.
 
-    They are converted to what the device's runtime takes, with the weights that they have. Batch, precision, threads
+    Of a network's `files` the one in the format that the device's runtime takes is measured, byte for byte; without
+    such a file the network is converted, with the weights that it has. Batch, precision, threads
     and options are those of `table`, where it says them, so that its predictions can be judged; `tell` is told what
     differs all the same (then there are no pairs), and if the device is slower than when the table was made.
     Files of the table's networks come from `cache`. `options` go to the back-end. Raises `UnknownDeviceError`,
@@ -80,21 +84,30 @@ def measure_networks(
             tell(unlike)
             table = None
         sampling = sampling_for(spec)
-        of_files = {"precision": spec.precision} if backend.artefact_format == "tflite" else {}
+        of_files = {"precision": spec.precision} if backend.artefact_format in ("tflite", "onnx") else {}
         factory = open_factory(backend.artefact_format, cache or ArtefactCache(), spec.batch, **of_files)
         with tempfile.TemporaryDirectory(prefix="pnag-verify-") as folder:
             make = partial(_artefact, format=backend.artefact_format, spec=spec)
+            given = {name: _file_for(backend.artefact_format, files or {}, name) for name in networks}
             subjects = [
-                Subject(make(name, network, network.specs, Path(folder) / str(index)), tuple(network.specs))
+                Subject(
+                    make(name, network, network.specs, Path(folder) / str(index), given=given[name]),
+                    tuple(network.specs),
+                )
                 for index, (name, network) in enumerate(networks.items())
             ]
             results = verify_in_pairs(backend, subjects, table, factory, sampling=sampling, watcher=watcher)
-        measured = OnDevice(results, found, runtime, spec.batch)
+        measured = OnDevice(results, found, runtime, spec.batch, {n: path for n, path in given.items() if path})
         if measured.slowdown is not None and measured.slowdown > sampling.drift_limit:
             tell(slower(measured.slowdown))
         return measured
     finally:
         backend.close()
+
+
+def _file_for(format: ArtefactFormat, files: Mapping[str, Sequence[Path]], name: str) -> Path | None:
+    """The file of a network that a back-end for this format runs as it is."""
+    return next((path for path in files.get(name, ()) if path.suffix == f".{format}"), None)
 
 
 def slower(slowdown: float) -> str:
@@ -106,14 +119,25 @@ def slower(slowdown: float) -> str:
 
 
 def _artefact(
-    name: str, module: nn.Module, specs: Sequence[BlockSpec], stem: Path, *, format: ArtefactFormat, spec: DeviceSpec
+    name: str,
+    module: nn.Module,
+    specs: Sequence[BlockSpec],
+    stem: Path,
+    *,
+    format: ArtefactFormat,
+    spec: DeviceSpec,
+    given: Path | None = None,
 ) -> Artefact:
-    """A module in a back-end's format; files go beside `stem`."""
+    """A module in a back-end's format, `given` as a file or made beside `stem`."""
     shape = input_shape(specs, spec.batch)
+    if given is not None:
+        if format == "tflite":
+            shape = (shape[0], *shape[2:], shape[1])
+        return Artefact(name, format, shape, given, activation_bytes=activation_bytes(specs, spec.batch))
     match format:
         case "onnx":
             path = stem.with_suffix(".onnx")
-            write_onnx(module, shape, path)
+            write_onnx(module, shape, path, bits_of_file(spec.precision))
         case "tflite":
             path = stem.with_suffix(".tflite")
             export_tflite(module, shape, path, file_precision(spec.precision))

@@ -110,6 +110,29 @@ def test_a_person_is_told_budget_architecture_and_accuracy(generate: Run, run: P
     assert "predicted" in ended.out
     assert "accuracy" in ended.out
     assert "as given, without a source" in ended.out
+    assert "Abacus 3, beads 1.0 1 thread batch 1; confidence 0.95" in ended.out
+    assert "not used up" not in ended.out
+
+
+def test_a_budget_above_the_dearest_network_is_not_used_up_and_says_so(generate: Run, run: Path) -> None:
+    high = Generator.load(run).range_ms[1]
+    ended = generate("140ms", "--from", run)
+    assert ended.code == 0
+    assert "the budget is not used up: " in ended.out
+    (network,) = generate("140ms", "--from", run, "--json").document["networks"]
+    assert network["cost_ms"] <= high
+    assert network["unused"] == f"the budget is not used up: {network['cost_ms']:.3g} of 140 ms"
+
+
+def test_a_table_without_unseen_networks_gives_no_confidence(
+    train: Run, generate: Run, archive: Path, tmp_path: Path
+) -> None:
+    made_up_table(SPACE, holdout=0).save(tmp_path / "table.parquet")
+    words = ("--lut", tmp_path / "table.parquet", "--accuracy", archive, "--method", "random", "--out", tmp_path / "r")
+    assert train(*words).code == 0
+    ended = generate("3.2", "--from", tmp_path / "r", "--confidence", 0.99)
+    assert "no basis for a confidence" in ended.out
+    assert generate("3.2", "--from", tmp_path / "r", "--json").document["confidence"] is None
     assert "published" not in ended.out
 
 
@@ -124,9 +147,17 @@ def test_without_a_supernet_files_have_untrained_weights_and_say_so(generate: Ru
     ]  # fmt: skip
     network = ended.document["networks"][0]
     assert network["test_accuracy"] is None
+    assert network["accuracy"] is None
+    assert network["weights"] == "untrained"
+    assert 0.7 < network["ranking"]["accuracy"] < 0.9
     assert network["exports"][0]["relative_difference"] <= 1e-4
+    assert network["exports"][0]["matches_table"] is False
     about = read_metadata(tmp_path / "net-3.2ms.onnx")
     assert about["weights"] == "untrained"
+    assert about["accuracy"] is about["accuracy_source"] is None
+    assert about["ranking"] == network["ranking"]
+    assert about["matches_table"] is False
+    assert "not measured for this file: the table is of beads" in about["latency"]
     assert about["architecture"] == network["architecture"]
     assert set(about["sha256"]) == {"table", "archive", "generator"}
 
@@ -141,12 +172,14 @@ def test_predictions_of_others_are_called_so_on_the_screen_and_in_files(
     words = ("--lut", table, "--accuracy", tmp_path / "told.parquet", "--method", "random", "--out", tmp_path / "run")
     assert "accuracy   Photos, predicted by a neighbour's net" in train(*words).out
     asked = ("3.2", "--from", tmp_path / "run")
-    assert "(Photos, predicted by a neighbour's net)" in generate(*asked).out
+    assert "(from accuracies: Photos, 32 pixels, predicted by a neighbour's net)" in generate(*asked).out
     (network,) = generate(*asked, "--export", tmp_path / "net.json", "--json").document["networks"]
-    assert network["published_top1"] == pytest.approx(0.5 * network["accuracy"] + 0.1)
+    ranking = network["ranking"]
+    assert ranking["published_top1"] == pytest.approx(0.5 * ranking["accuracy"] + 0.1)
     about = read_metadata(tmp_path / "net.json")
-    assert about["accuracy_source"].startswith("Photos, predicted by a neighbour's net; published, fine-tuned networks")
-    assert f"{100 * network['published_top1']:.2f} ± 0.25 %" in about["accuracy_source"]
+    assert about["accuracy"] is None
+    assert about["ranking"] == ranking
+    assert (ranking["images"], ranking["how"]) == ("Photos", "predicted by a neighbour's net")
 
 
 def test_weights_of_a_checkpoint_make_a_trained_network(generate: Run, run: Path, tmp_path: Path) -> None:

@@ -193,8 +193,9 @@ def test_an_unknown_suffix_lists_the_four(network: Network, tmp_path: Path, name
 
 def test_eight_bits_are_for_tflite_only() -> None:
     assert check_target("net.tflite", "int8") == "tflite"
-    with pytest.raises(ModelFileError, match=r"int8 is not to be had as \.onnx"):
-        check_target("net.onnx", "int8")
+    assert check_target("net.onnx", "int8") == "onnx"
+    with pytest.raises(ModelFileError, match=r"int8 is not to be had as \.pt2; export to \.tflite or \.onnx"):
+        check_target("net.pt2", "int8")
 
 
 def test_a_network_in_training_mode_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""What may be said of a chosen network before it is a file: of which run, device and runtime, and what ranked it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pnag.generator.generate import Candidate, Generator
+
+_USED = 0.9  # of the budget: below it, a person is told that there is more
+
+
+def ranking_of(candidate: Candidate, generator: Generator) -> dict[str, Any]:
+    """The figure by which a network was chosen. It is not the accuracy of any file; shares are 0 to 1.
+
+    `accuracy` is what the generator's predictor says, `error` its root mean square error on architectures it had not
+    seen, `images`, `resolution` and `how` tell of the accuracies that it learnt from. `published_top1` is what
+    published, fine-tuned networks of that value had in print, where that is known.
+    """
+    provenance = generator.provenance
+    published = provenance.published
+    return {
+        "kind": "predicted",
+        "accuracy": candidate.accuracy,
+        "error": candidate.accuracy_error,
+        "images": provenance.images or None,
+        "resolution": generator.metadata.get("accuracy_resolution"),
+        "how": provenance.how,
+        "published_top1": None if published is None else published.top1(candidate.accuracy),
+        "published_top1_deviation": None if published is None else published.deviation,
+    }
+
+
+def origin_of(directory: Path, generator: Generator, confidence: float) -> dict[str, Any]:
+    """Which run, device and runtime answers are of, and their confidence: None where the table gives no basis."""
+    about = generator.metadata
+    return {
+        "run": str(directory),
+        "device": about.get("device"),
+        "runtime": {name: about.get(name) for name in ("runtime", "version", "precision", "threads", "batch")},
+        "confidence": confidence if generator.judged else None,
+    }
+
+
+def origin_text(origin: dict[str, Any]) -> str:
+    """The same for a person, in one line."""
+    runtime = origin["runtime"]
+    words = [str(runtime[name]) for name in ("runtime", "version", "precision") if runtime[name]]
+    if runtime["threads"]:
+        words.append(f"{runtime['threads']} thread{'s' if runtime['threads'] != 1 else ''}")
+    if runtime["batch"]:
+        words.append(f"batch {runtime['batch']}")
+    basis = (
+        f"confidence {origin['confidence']:g}"
+        if origin["confidence"] is not None
+        else "no basis for a confidence: the table has no unseen networks, and budgets are kept as predicted"
+    )
+    return f"{origin['run']}: {origin['device'] or 'unknown device'}, {' '.join(words) or 'unknown runtime'}; {basis}"
+
+
+def unused_text(candidate_ms: float, budget_ms: float) -> str | None:
+    """That a budget is not used up, where it is not; None where it is."""
+    if candidate_ms >= _USED * budget_ms:
+        return None
+    return f"the budget is not used up: {candidate_ms:.3g} of {budget_ms:g} ms"
+
+
+def file_names(path: Path, budgets_ms: Sequence[float]) -> list[Path]:
+    """Where the network of each budget goes: `path` for one, else with the budget in its name, no two alike."""
+    if len(budgets_ms) == 1:
+        return [path]
+    short = [f"{budget:g}" for budget in budgets_ms]
+    words = [
+        repr(float(budget)) if short.count(text) > 1 else text for budget, text in zip(budgets_ms, short, strict=True)
+    ]
+    seen: dict[str, int] = {}
+    names = []
+    for word in words:
+        seen[word] = seen.get(word, 0) + 1
+        again = f"-{seen[word]}" if seen[word] > 1 else ""
+        names.append(path.with_name(f"{path.stem}-{word}ms{again}{path.suffix}"))
+    return names
