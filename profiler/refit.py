@@ -10,17 +10,17 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lut.entry import Entry
 from lut.files import replacing
 from lut.table import LatencyTable
 from profiler.errors import JournalError
-from profiler.measure.estimator import ESTIMATORS, Estimator
-from profiler.measure.measurement import Measurement, Visit, judged
+from profiler.measure.estimator import ESTIMATORS
+from profiler.measure.measurement import Levelled, Measurement, Visit, judged
 from profiler.measure.reference import Level
+from profiler.measure.wander import gives_aggregates, level_out, wanders
 
 _VERSION = 1
 _USUAL_LIMIT, _USUAL_CI = 0.05, 0.01
@@ -66,20 +66,28 @@ def refitted(table: LatencyTable, visits: Sequence[Visit], statistic: str) -> La
     """
     sampling, estimator = table.metadata.sampling, ESTIMATORS[statistic]
     level = Level(float(sampling.get("drift_limit", _USUAL_LIMIT)))
-    for visit in visits:
-        if visit.round < 0 and math.isfinite(visit.median_ms):
-            level.take(visit.median_ms, throttled="throttled" in visit.flags)
+    readings = [visit for visit in visits if visit.round < 0 and math.isfinite(visit.median_ms)]
+    for visit in readings:
+        level.take(visit.median_ms, throttled="throttled" in visit.flags)
     by_unit: dict[str, list[Visit]] = {}
     for visit in visits:
         if visit.round >= 0:
             by_unit.setdefault(visit.unit, []).append(judged(visit, level.is_usual))
     wanted_ci = float(sampling.get("stop", {}).get("relative_ci", _USUAL_CI))
-    entries = tuple(_entry(entry, by_unit.get(entry.block, ()), estimator, wanted_ci) for entry in table.entries)
+    levelled: Mapping[str, Levelled] = {}
+    wandering = wanders([visit.median_ms for visit in readings], level.is_usual)
+    if estimator.undisturbed and wandering and gives_aggregates(by_unit):
+        levelled = level_out(by_unit)
+    entries = []
+    for entry in table.entries:
+        seen = by_unit.get(entry.block, ())
+        measured = Measurement(
+            entry.block,
+            tuple(seen),
+            estimator=estimator,
+            stopped=entry.reason,
+            levelled=levelled.get(entry.block),
+        )
+        entries.append(entry if entry.failed or not seen else measured.entry(entry.role, entry.blocks, wanted_ci))
     about = replace(table.metadata, sampling={**sampling, "statistic": statistic})
-    return LatencyTable(entries, about).calibrated()
-
-
-def _entry(entry: Entry, visits: Sequence[Visit], estimator: Estimator, wanted_ci: float) -> Entry:
-    if entry.failed or not visits:
-        return entry
-    return Measurement(entry.block, tuple(visits), estimator=estimator).entry(entry.role, entry.blocks, wanted_ci)
+    return LatencyTable(tuple(entries), about).calibrated()

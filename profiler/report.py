@@ -118,6 +118,8 @@ def _quality(table: LatencyTable) -> str:
         parts.append(f"{quality['resumed_visits']} measurements from the journal")
     if quality["off_segments"]:
         parts.append(f"slower than usual in {quality['off_segments']} of {quality['segments']} segments")
+    if quality.get("wandering"):
+        parts.append("its speed wanders and was taken out of all visits together")
     if quality["waited_s"]:
         parts.append(f"{quality['waited_s']:.0f} s waited for it to cool down")
     parts += [

@@ -13,7 +13,7 @@ import numpy as np
 
 from devices.backend import Samples
 from lut.entry import Entry, Role
-from profiler.measure.estimator import ESTIMATORS, Estimator, Round, percentile_ms, relative_ci
+from profiler.measure.estimator import ESTIMATORS, Estimator, Round, percentile_ms
 
 NAN = float("nan")
 UNSTEADY = frozenset({"drifted", "throttled"})
@@ -117,9 +117,19 @@ def _finite(value: float) -> float | None:
 
 
 @dataclass(frozen=True)
+class Levelled:
+    """What a unit takes on the device at its quietest, with its interval (95 %), in ms."""
+
+    latency_ms: float
+    interval_ms: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Measurement:
     """All visits of one unit in the order of rounds. `failure`: why there is no number, if there is none.
     `stopped`: why it was not visited again, in a word or two.
+
+    `levelled` takes the statistic's place on a device whose speed wanders.
 
     A statistic of undisturbed calls uses the visits at which the device was steady. Where fewer than two were, it
     uses the quarter at which it was nearest to that, by its reference: what disturbs a device makes it slower. A
@@ -131,12 +141,13 @@ class Measurement:
     failure: str = ""
     estimator: Estimator = field(default=QUIET, compare=False)
     stopped: str = field(default="", compare=False)
+    levelled: Levelled | None = None
 
     @cached_property
     def used(self) -> tuple[Visit, ...]:
         """Visits that the statistics rest on."""
         timed = tuple(visit for visit in self.visits if visit.times_ms)
-        if not self.estimator.undisturbed:
+        if self.levelled or not self.estimator.undisturbed:
             return tuple(visit for visit in timed if "throttled" not in visit.flags) or timed
         steady = tuple(visit for visit in timed if visit.steady)
         if len(steady) >= min(_FEWEST_STEADY, len(timed)):
@@ -157,17 +168,18 @@ class Measurement:
     @cached_property
     def latency_ms(self) -> float:
         """The statistic; NaN if nothing was measured."""
-        return self.estimator.value_ms(self.rounds)
+        return self.levelled.latency_ms if self.levelled else self.estimator.value_ms(self.rounds)
 
     @cached_property
     def interval_ms(self) -> tuple[float, float]:
         """Confidence interval (95 %) of the latency."""
-        return self.estimator.interval_ms(self.rounds)
+        return self.levelled.interval_ms if self.levelled else self.estimator.interval_ms(self.rounds)
 
     @property
     def relative_ci(self) -> float:
         """Half the interval's width, relative to the latency."""
-        return relative_ci(self.estimator, self.rounds)
+        low, high = self.interval_ms
+        return (high - low) / 2 / self.latency_ms if self.rounds else NAN
 
     def percentile_ms(self, percent: float) -> float:
         """A percentile of all calls of all visits, as they happened; NaN if there are none."""
@@ -206,6 +218,8 @@ class Measurement:
         seen = dict.fromkeys(flag for visit in self.used for flag in visit.flags)
         often = [flag for flag in seen if self._share(flag) > 0.5]
         noisy = [] if self.relative_ci <= wanted_ci else ["noisy"]
+        if self.levelled:  # drift is what was taken out
+            return (*noisy, "levelled", *(flag for flag in often if flag != "drifted"))
         return (*noisy, *often)
 
     def _share(self, flag: str) -> float:

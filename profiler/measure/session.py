@@ -29,9 +29,11 @@ from profiler.measure.program_pool import ProgramPool
 from profiler.measure.reference import ReferenceMonitor
 from profiler.measure.stopping import StopRule, StopSettings, stop_rule
 from profiler.measure.time_share import TimeShare
+from profiler.measure.wander import gives_aggregates, level_out, wanders
 
 _LONGEST_SEGMENT = 48  # visits, for devices on which a visit takes no time to speak of
 _FAILURES = 2
+_WANDERING_ROUNDS = 1.25  # times the least rounds, on a device that has no usual speed to wait for
 _GAP_S = 60.0  # between two sessions that continue one another
 REFERENCE = "reference"  # the unit of readings of the reference in a journal
 
@@ -153,6 +155,8 @@ class Session:
         stop = self._sampling.stop
         if len(timed) >= stop.max_rounds:
             return True
+        if self._wanders():
+            return len(timed) >= _WANDERING_ROUNDS * stop.min_rounds
         if len(timed) < stop.min_rounds and math.isinf(stop.max_time_s):
             return False
         return self._rule(timed).is_finished()
@@ -164,6 +168,12 @@ class Session:
             if visit.steady or not self._estimator.undisturbed:
                 rule.add(calls_of(visit, self._estimator), visit.time_s)
         return rule
+
+    def _wanders(self) -> bool:
+        """Whether the device's speed wanders and is to be taken out of all visits together."""
+        if not self._estimator.undisturbed or not wanders(self._monitor.readings_ms, self._monitor.is_usual):
+            return False
+        return gives_aggregates(self._visits)
 
     def _judged(self, visit: Visit) -> Visit:
         return judged(visit, self._monitor.is_usual) if self._monitor.readings_ms else visit
@@ -297,7 +307,10 @@ class Session:
     # -- result ---------------------------------------------------------------------------------------
 
     def _result(self) -> SessionResult:
-        measurements = {unit.name: self._measurement(unit) for unit in self._units}
+        levelled = level_out(self._visits) if self._wanders() else {}
+        measurements = {
+            unit.name: replace(self._measurement(unit), levelled=levelled.get(unit.name)) for unit in self._units
+        }
         visits = [visit for measurement in measurements.values() for visit in measurement.visits]
         timed = [visit for visit in visits if not visit.failure]
         quality = {
@@ -306,6 +319,7 @@ class Session:
             "resumed_visits": self._resumed,
             "segments": self._segments,
             "off_segments": self._off_segments,
+            "wandering": self._wanders(),
             "waited_s": round(self._monitor.waited_s, 3),
             "reference_block": self._reference,
             "reference_ms": self._monitor.level_ms if self._monitor.readings_ms else None,

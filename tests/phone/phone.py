@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -58,6 +58,7 @@ class FakePhone:
         self._turn_away = 0
         self._readings_left = 0
         self._zygote: subprocess.Popen[bytes] | None = None
+        self.slower_now: Callable[[], float] | None = None  # how many times as long a run takes that begins now
         self.files.write("/proc/cpuinfo", cpuinfo)
         if soc_id is not None:
             self.files.write("/sys/devices/soc0/soc_id", soc_id + "\n")
@@ -203,8 +204,10 @@ class FakePhone:
         return self._turn_away < 0
 
     def note_command(self, command: str) -> None:
-        """Keep what was run; a hot phone cools while its state is read."""
+        """Keep what was run; a hot phone cools while its state is read, a wandering one has another speed each run."""
         self.commands.append(command)
+        if self.slower_now is not None and "--graph" in command:
+            self.files.write("/heat", f"{self.slower_now()}\n")
         if self._readings_left and "dumpsys battery" in command:
             self._readings_left -= 1
             if not self._readings_left:

@@ -24,6 +24,7 @@ from tests.phone.fixtures import phone_spec
 from tests.phone.models import PhoneModels, latency_us
 from tests.phone.time import FakeTime
 from tests.phone.usb import UsbBus
+from tests.phone.wander import Wander
 from tests.pnag.commands import Ended, runner
 
 pytestmark = pytest.mark.usefixtures("shell")  # with the shell and tools of this computer, and with Android's
@@ -291,3 +292,12 @@ def test_real_models_run_in_the_tools_place(tmp_path: Path, home: Path, tool: Pa
             assert samples.runs >= 3
         backend.close()
         assert phone.processes() == []
+
+
+def test_a_phones_speed_can_wander(bench: Bench) -> None:
+    bench.phone.slower_now = Wander(bench.time.clock)
+    measured = bench.run(rounds=1).measurements
+    visits = [(visit.median_ms, latency_us(unit.specs)) for unit in bench.units for visit in measured[unit.name].visits]
+    factors = [time_ms * 1000 / true_us for time_ms, true_us in visits]
+    assert 0.84 < min(factors) < max(factors) < 1.16
+    assert max(factors) - min(factors) > 0.03

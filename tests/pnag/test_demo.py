@@ -1,4 +1,4 @@
-"""The demo in a short form: a space of 11 blocks, the real commands in processes of their own."""
+"""The demo in a short form: a space of 15 blocks, the real commands in processes of their own."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ SPACE = """
 name = "small"
 width = 0.5
 depths = [1, 2]
-kernels = [3, 5]
+kernels = [3, 5, 7]
 expands = [3, 6]
 unit_channels = [24]
 unit_strides = [2]
@@ -24,7 +24,7 @@ unit_squeeze_excite = [true]
 final_expand_channels = 64
 feature_channels = 64
 """
-LEARNING = "--epochs 1 --architectures 8"
+LEARNING = "--epochs 1 --architectures 20"
 _LONGEST_S = 240.0
 
 

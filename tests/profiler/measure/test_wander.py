@@ -1,0 +1,95 @@
+import math
+from dataclasses import replace
+from statistics import median
+
+import numpy as np
+import pytest
+
+from devices.backend import Samples, Slice
+from devices.fake import FakeBackend, FakeSettings
+from pnag.space.spaces import load_space
+from profiler.measure.measurement import Visit
+from profiler.measure.plan import block_units
+from profiler.measure.session import Sampling
+from profiler.measure.stopping import StopSettings
+from profiler.measure.wander import level_out, wanders
+from tests.phone.wander import Wander
+from tests.profiler.measure.sessions import Setup
+
+BLOCKS = block_units(load_space(resolution=96).blocks()[:40])
+SAMPLING = Sampling(
+    block=Slice(min_time_s=0.4), reference=Slice(min_time_s=0.4), segment_s=6.0, stop=StopSettings(0.01, 8, 16)
+)
+
+
+class Phone(FakeBackend):
+    """One time for each visit, as a phone's tool prints it, at whatever speed the phone has at the moment."""
+
+    def __init__(self, slower_now, **options):
+        super().__init__(**options)
+        self._slower_now = slower_now
+
+    def visit(self, artefact, how):
+        factor = self._slower_now()
+        samples = super().visit(artefact, how)
+        return Samples((factor * median(samples.times_ms),), runs=samples.runs)
+
+
+def session_of(width):
+    setup = Setup(units=BLOCKS)
+    settings = FakeSettings(noise=0.01)
+    setup.backend = Phone(Wander(setup.clock, width=width), settings=settings, pass_time=setup.clock.work)
+    result = setup.run(SAMPLING)
+    return (
+        result,
+        setup,
+        {unit.name: result.measurements[unit.name].latency_ms / setup.true_ms(unit.name) for unit in BLOCKS},
+    )
+
+
+def test_a_phone_whose_speed_wanders_takes_little_longer_and_is_nearly_as_well_known():
+    steady, steady_setup, _ = session_of(0.0)
+    wandering, setup, ratios = session_of(0.15)
+    assert (steady.quality["wandering"], wandering.quality["wandering"]) == (False, True)
+    assert setup.clock.slept_s == []
+    assert setup.clock.now_s < 1.5 * steady_setup.clock.now_s
+    middle = median(ratios.values())
+    assert 0.85 < middle < 1.0  # at its quieter moments
+    apart = [abs(ratio / middle - 1) for ratio in ratios.values()]
+    assert np.mean(apart) < 0.01
+    assert max(apart) < 0.03
+    entry = wandering.measurements[BLOCKS[0].name].entry("block", (), 0.05)
+    assert entry.flags == ("levelled",)
+    assert entry.ci_low_ms < entry.latency_ms < entry.ci_high_ms
+    assert entry.rounds == 10
+
+
+def visits_of(times, at_s):
+    return [Visit("x", index, (time,), at_s=at) for index, (time, at) in enumerate(zip(times, at_s, strict=True))]
+
+
+def test_units_that_share_each_moment_by_hand():
+    """Two units in turn on a device that is twice as slow in its second half: their ratio is 3, whatever it does."""
+    speed = [1.0] * 10 + [2.0] * 10
+    a = visits_of([factor * 1.0 for factor in speed], [float(i) for i in range(20)])
+    b = visits_of([factor * 3.0 for factor in speed], [i + 0.5 for i in range(20)])
+    levelled = level_out({"a": a, "b": b})
+    assert levelled["b"].latency_ms / levelled["a"].latency_ms == pytest.approx(3.0, rel=0.05)
+
+
+def test_what_cannot_be_told_is_left_out():
+    assert level_out({"a": visits_of([1.0], [0.0])}) == {}
+    assert level_out({}) == {}
+    hot = [replace(visit, flags=("throttled",)) for visit in visits_of([9.0, 9.0], [5.0, 6.0])]
+    known = level_out(
+        {"a": [*visits_of([1.0, 1.0, 1.0], [0.0, 1.0, 2.0]), *hot], "b": visits_of([2.0, 2.0], [0.5, 1.5])}
+    )
+    assert known["a"].latency_ms == pytest.approx(1.0, rel=0.01)
+    assert all(math.isfinite(value.latency_ms) for value in known.values())
+
+
+def test_a_device_wanders_if_it_has_no_usual_speed():
+    usual = [1.0, 1.01] * 10
+    assert not wanders(usual, lambda ms: ms < 1.05)
+    assert wanders([1.0, 1.1, 1.2] * 5, lambda ms: ms < 1.05)
+    assert not wanders([1.0, 1.1, 1.2], lambda ms: ms < 1.05)
