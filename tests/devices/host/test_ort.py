@@ -122,5 +122,5 @@ def test_threads_that_wait_spin_as_in_deployments_unless_told_otherwise(tmp_path
 
 
 def test_another_precision_is_refused():
-    with pytest.raises(DeviceOptionError, match="float32, not int8"):
-        open_backend(DeviceSpec("x", "x", "onnxruntime", precision="int8"))
+    with pytest.raises(DeviceOptionError, match="float32, not float16"):
+        open_backend(DeviceSpec("x", "x", "onnxruntime", precision="float16"))
