@@ -29,6 +29,8 @@ from profiler.refit import load_visits, refitted, save_visits, visits_path
 
 app = new_app()
 
+_LISTED = 5  # of what a file lacks; the document of --json names all
+
 TableArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A latency table (parquet).", show_default=False)]
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", help="Also draw it: .png, .svg or .pdf.", show_default=False)
@@ -62,7 +64,8 @@ def check(file: TableArgument, json: JsonOption = False, debug: DebugOption = Fa
     blocks = _space_of(table).blocks()
     problems = find_problems(table, blocks)
     document = {"table": str(file), "blocks": len(blocks), "problems": [asdict(problem) for problem in problems]}
-    _answer(json, document, describe_problems(problems, blocks))
+    unknown = sum(not entry.samples_ms for entry in table.blocks.values())
+    _answer(json, document | {"without_samples": unknown}, describe_problems(problems, blocks, unknown=unknown))
     return 1 if problems else 0
 
 
@@ -179,7 +182,8 @@ def export_command(
 @app.command("import")
 def import_command(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="FILE.csv or FILE.yaml, or several.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="FILE...", help="FILE.csv, FILE.yaml or FILE.json, or several.", show_default=False),
     ],
     *,
     device: Annotated[str, typer.Option(metavar="NAME", help="Where the latencies were measured.")],
@@ -194,7 +198,7 @@ def import_command(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Make a table of latencies measured elsewhere: CSV (block,latency_ms) or once-for-all's YAML."""
+    """Make a table of latencies measured elsewhere: CSV (block,latency_ms) or once-for-all's YAML or JSON."""
     if not device.strip():
         raise typer.BadParameter("an empty device name; say where the latencies were measured")
     found = resolutions_in(files) if resolution is None and len(files) > 1 else ()
@@ -204,7 +208,8 @@ def import_command(
     imported.table.save(out)
     file, at = ", ".join(map(str, files)), ", ".join(map(str, of_space.sides))
     if imported.missing:
-        say(f"{len(imported.missing)} blocks of the space are not in {file}: {', '.join(imported.missing)}")
+        listed = ", ".join(imported.missing[:_LISTED]) + (", …" if len(imported.missing) > _LISTED else "")
+        say(f"{len(imported.missing)} blocks of the space are not in {file}: {listed}")
     if imported.unused:
         say(f"{imported.unused} keys of {file} are of no block of {space} at {at}; passed over")
     if imported.repeated:

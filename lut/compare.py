@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lut.blocks import BlockSpec
+from lut.calibration.plausible import describe_odd, odd_blocks
 from lut.calibration.ranks import rank_correlation
 from lut.entry import Entry
 from lut.errors import LutError
@@ -28,7 +29,7 @@ POOR_MAPE = 0.05
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with one block: `missing`, `failed`, or one of `DOUBTFUL_FLAGS`.
+    """What is wrong with one block: `missing`, `failed`, `unlike_others`, or one of `DOUBTFUL_FLAGS`.
 
     `poor_fidelity` is of the whole table: it has no block.
     """
@@ -40,7 +41,7 @@ class Problem:
 
 def find_problems(table: LatencyTable, blocks: Iterable[BlockSpec]) -> tuple[Problem, ...]:
     """What keeps the table from being a good one of those blocks, in their order; empty if nothing does."""
-    found = []
+    found, blocks = [], tuple(blocks)
     for block in blocks:
         entry = table.blocks.get(block.key)
         if entry is None:
@@ -51,6 +52,8 @@ def find_problems(table: LatencyTable, blocks: Iterable[BlockSpec]) -> tuple[Pro
             width = entry.relative_ci
             detail = f"{entry.latency_ms:.4g} ms" + (f" ± {100 * width:.1f} %" if math.isfinite(width) else "")
             found += [Problem(block.key, flag, detail) for flag in DOUBTFUL_FLAGS if flag in entry.flags]
+    times = {key: entry.latency_ms for key, entry in table.blocks.items() if not entry.failed}
+    found += [Problem(odd.block, "unlike_others", describe_odd(odd)) for odd in odd_blocks(blocks, times)]
     fidelity = table.metadata.fidelity
     if fidelity is not None and not fidelity.mape <= POOR_MAPE:
         detail = f"predictions of {fidelity.n} unseen networks err by {100 * fidelity.mape:.1f} % on average"

@@ -18,6 +18,7 @@ from lut.table import LatencyTable, TableMetadata
 
 CSV_SUFFIXES = (".csv",)
 YAML_SUFFIXES = (".yaml", ".yml")
+JSON_SUFFIXES = (".json",)
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class Imported:
     spread: float = 0.0
 
 
-def require_exchange_suffix(path: Path) -> None:
-    """Raise `ExchangeError` unless the suffix is one of CSV or YAML."""
-    known = (*CSV_SUFFIXES, *YAML_SUFFIXES)
+def require_exchange_suffix(path: Path, *, json: bool = False) -> None:
+    """Raise `ExchangeError` unless the suffix is one of CSV or YAML, or of JSON where that is read."""
+    known = (*CSV_SUFFIXES, *YAML_SUFFIXES, *(JSON_SUFFIXES if json else ()))
     if path.suffix.lower() not in known:
         raise ExchangeError(f"{path} is neither CSV nor YAML by its suffix; use one of {', '.join(known)}")
 
@@ -73,10 +74,11 @@ def resolutions_in(paths: Sequence[Path]) -> tuple[int, ...]:
     """Sides of the images that once-for-all's files among these are about, ascending. Raises `ExchangeError`."""
     found: set[int] = set()
     for path in paths:
-        require_exchange_suffix(path)
-        if path.suffix.lower() in YAML_SUFFIXES:
+        require_exchange_suffix(path, json=True)
+        json = path.suffix.lower() in JSON_SUFFIXES
+        if json or path.suffix.lower() in YAML_SUFFIXES:
             try:
-                found.update(ofa_resolutions(_text_of(path, _bytes_of(path))))
+                found.update(ofa_resolutions(_text_of(path, _bytes_of(path)), json=json))
             except ExchangeError as error:
                 raise ExchangeError(f"{path}: {error}") from error
     return tuple(sorted(found))
@@ -88,7 +90,7 @@ def _latencies(path: Path, text: str, blocks: Sequence[BlockSpec]) -> tuple[dict
         if path.suffix.lower() in CSV_SUFFIXES:
             latencies, unused = read_csv(text, (block.key for block in blocks)), 0
         else:
-            latencies, unused = read_ofa(text, blocks)
+            latencies, unused = read_ofa(text, blocks, json=path.suffix.lower() in JSON_SUFFIXES)
     except ExchangeError as error:
         raise ExchangeError(f"{path}: {error}") from error
     if not latencies:
@@ -97,7 +99,7 @@ def _latencies(path: Path, text: str, blocks: Sequence[BlockSpec]) -> tuple[dict
 
 
 def _bytes_of(path: Path) -> bytes:
-    require_exchange_suffix(path)
+    require_exchange_suffix(path, json=True)
     try:
         return path.read_bytes()
     except OSError as error:
@@ -106,7 +108,7 @@ def _bytes_of(path: Path) -> bytes:
 
 def _text_of(path: Path, raw: bytes) -> str:
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ExchangeError(
             f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as such"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import math
 import os
@@ -16,6 +18,7 @@ import typer
 
 from lut.errors import OutputError
 from lut.version import tool_version
+from lut.words import encodable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -48,6 +51,7 @@ def run_app(app: typer.Typer, name: str) -> NoReturn:
     Errors of this project carry `exit_code`; what the system refuses (no permission, a full disk) ends
     with 2. Anything else is a bug and keeps its traceback, as everything does with `--debug`.
     """
+    _fit_to_terminal()
     try:
         status = app(prog_name=name, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -61,6 +65,29 @@ def run_app(app: typer.Typer, name: str) -> NoReturn:
             sys.exit(code or 1)
         _fail(name, _message(error), code)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+# What stands for signs that an encoding lacks; a question mark for all others.
+_PLAIN = {
+    "±": "+-", "…": "...", "×": "x", "·": "*", "–": "-", "—": "-", "−": "-", "≤": "<=", "≥": ">=", "→": "->", "°": " ",
+    "µ": "u", "μ": "u", "“": '"', "”": '"', "‘": "'", "’": "'", "━": "-", "╸": "-", "╺": "-", "─": "-", "█": "#",
+}  # fmt: skip
+
+
+def _fit_to_terminal() -> None:
+    """Let no answer be lost to a sign that stdout's or stderr's encoding lacks."""
+    codecs.register_error("pnag.plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="pnag.plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """The error handler of `_fit_to_terminal`: plain signs, and raw bytes of file names as `\\xNN`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = (encodable(sign) for sign in error.object[error.start : error.end])
+    return "".join(_PLAIN.get(sign, sign if sign.isascii() else "?") for sign in signs), error.end
 
 
 def _message(error: Exception) -> str:
@@ -105,6 +132,8 @@ def _finite(value: Any) -> Any:
         return [_finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, str):
+        return encodable(value)
     return value
 
 

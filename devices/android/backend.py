@@ -16,7 +16,13 @@ from devices.android.adb.files import PhoneFiles
 from devices.android.adb.session import AdbSession
 from devices.android.elf import check_abi
 from devices.backend import Artefact, ArtefactFormat, DeviceInfo, DeviceState, Samples, Slice
-from devices.errors import ConnectionLostError, MeasurementError, RuntimeUnavailableError, StorageFullError
+from devices.errors import (
+    ConnectionLostError,
+    DeviceOptionError,
+    MeasurementError,
+    RuntimeUnavailableError,
+    StorageFullError,
+)
 
 ROOT = "/data/local/tmp/pnag"
 _KEPT_BYTES = 8_000_000  # blocks stay on the phone for the next session, whole networks do not
@@ -45,6 +51,8 @@ class AndroidBackend:
         self._delegate, self._precision, self._threads = delegate, precision, threads
         self._phone = identity.parse_identity(session.check(identity.COMMAND))
         self._cores = identity.choose_cores(self._phone, threads, affinity)
+        self._pinned = affinity != "none"
+        self._tool_kind = benchmark_model.TENSORFLOW
         check_abi(tool, self._phone.abis)
         self._tool_sha256 = hashlib.sha256(tool.read_bytes()).hexdigest()
         self._tool_bytes = tool.stat().st_size
@@ -60,7 +68,20 @@ class AndroidBackend:
 
     def _try_tool(self, tool: Path) -> None:
         """Whether the phone can execute the tool at all: asking for help costs no measurement."""
-        result = self._session.run(f"taskset {identity.core_mask(self._cores):x} {self._tool} --help")
+        pin = f"taskset {identity.core_mask(self._cores):x} " if self._pinned else ""
+        result = self._session.run(f"{pin}{self._tool} --help")
+        refusal = next(
+            (line for line in result.output.splitlines() if "taskset" in line and self._tool not in line), ""
+        )
+        if refusal and result.status != 0 and self._pinned:
+            raise RuntimeUnavailableError(
+                f"the phone lets no core be chosen: '{benchmark_model.printable(refusal)}'; "
+                "give other cores by --affinity, or --affinity none"
+            )
+        if benchmark_model.is_litert(result.output):
+            self._tool_kind = benchmark_model.LITERT
+            if self._delegate == "none":
+                raise DeviceOptionError(f"{tool} is LiteRT's, which has no plain kernels; leave --delegate none out")
         if result.status in _CANNOT_RUN or "CANNOT LINK" in result.output:
             said = (result.output.strip().splitlines() or ["nothing"])[-1]
             raise RuntimeUnavailableError(f"the phone cannot run {tool}: {said[:160]}; give a build for its Android")
@@ -85,7 +106,7 @@ class AndroidBackend:
     def runtime(self) -> Mapping[str, Any]:
         """The tool by its hash: builds differ in speed, and none prints a version."""
         return {
-            "name": "tflite benchmark_model",
+            "name": f"{self._tool_kind} benchmark_model",
             "version": f"sha256 {self._tool_sha256[:12]}",
             "binary_sha256": self._tool_sha256,
             "binary_bytes": self._tool_bytes,
@@ -154,7 +175,11 @@ class AndroidBackend:
                 finished = self._runner.run(
                     self._command(remote, how), expected_s=expected_s, limit_s=_LONGEST_VISIT_S, note=self._clock_note()
                 )
-                report = benchmark_model.parse(finished.output, finished.status, delegate=self._delegate)
+                report = benchmark_model.parse(
+                    finished.output, finished.status, delegate=self._delegate, tool=self._tool_kind
+                )
+            except benchmark_model.OtherToolError:  # its help did not show it; `tool` keeps this from coming twice
+                self._tool_kind = benchmark_model.LITERT
             except benchmark_model.UnknownFlagError as error:
                 if not set(error.flags) <= benchmark_model.OPTIONAL_FLAGS - self._missing_flags:
                     raise
@@ -179,8 +204,9 @@ class AndroidBackend:
             threads=self._threads,
             delegate=self._delegate,
             reduced_precision=self._precision == "float16",
+            tool=self._tool_kind,
         )
-        mask = identity.core_mask(self._cores)
+        mask = identity.core_mask(self._cores) if self._pinned else None
         return benchmark_model.command_line(self._tool, remote, invocation, mask=mask, without=self._missing_flags)
 
     def _clock_note(self) -> str:
@@ -230,12 +256,11 @@ class AndroidProgram:
             raise MeasurementError(f"{self._name}: {error}") from error
         self._overhead_s = max(0.0, took_s - timed_s)
         warmup = report.warmup.typical_ms if report.warmup else None
-        partly = report.nodes is not None and report.nodes[0] < report.nodes[1]
         return Samples(
             times_ms=(report.latency_ms,),
             warmup_ms=() if warmup is None else (warmup,),
             runs=report.measured.count,
-            flags=("partly_delegated",) if partly else (),
+            flags=("partly_delegated",) if report.partly_delegated else (),
         )
 
     def close(self) -> None:

@@ -12,8 +12,13 @@ from dataclasses import dataclass
 
 from devices.errors import MeasurementError, RuntimeUnavailableError
 
+# LiteRT's tool says so in any of its lines, and knows other flags than TensorFlow's.
+_LITERT_TOOL = re.compile(r"benchmark_litert_model|litert[/\\]tools|^\s*usage:.*litert", re.IGNORECASE | re.MULTILINE)
+# Flags of TensorFlow's tool that LiteRT's lacks, by which it is known before it says anything else.
+_TENSORFLOW_FLAGS = frozenset({"use_xnnpack", "gpu_precision_loss_allowed"})
 # What an old version may lack without a loss: it then runs on its own default.
 OPTIONAL_FLAGS = frozenset({"max_secs", "warmup_min_secs"})
+TENSORFLOW, LITERT = "tflite", "litert"
 
 _NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?nan|[-+]?inf"
 # 'INFO: ' since 2023, '[file:line] ' from LiteRT, 'I tflite  : ' in a log; 'Timings (microseconds): count=' is
@@ -39,6 +44,12 @@ _NO_GPU = re.compile(
     r"|Could not create GPU delegate|GPU delegate (?:creation failed|is not supported)|Can not open OpenCL library.*$",
     re.IGNORECASE,
 )
+_PARTIALLY = re.compile(r"(?:will be|is|was) partially executed by the delegate|partially delegated", re.IGNORECASE)
+_REFUSED_DELEGATE = re.compile(
+    r"Failed to (?:apply|create|initialize)\b.*\bdelegate|\w+ delegate (?:creation failed|cannot be created"
+    r"|is not supported)|ModifyGraphWithDelegate\b.*(?:fail|error)|delegate .*(?:prepare|apply|init)\w* failed",
+    re.IGNORECASE,
+)
 _PARTLY = re.compile(r"Replacing (?P<some>\d+) out of (?P<all>\d+) node\(s\) with delegate \((?P<delegate>\w+)\)")
 _ERROR = re.compile(
     r"^\s*(?:ERROR|E\s+tflite|F\s+\w+|FATAL|CANNOT LINK EXECUTABLE|Aborted|Segmentation fault|Killed)\b.*"
@@ -53,6 +64,14 @@ class UnknownFlagError(RuntimeUnavailableError):
             f"this benchmark_model does not know {', '.join('--' + flag for flag in flags)}; take a newer build of it"
         )
         self.flags = tuple(flags)
+
+
+class OtherToolError(UnknownFlagError):
+    """The tool is LiteRT's, and wants its own flags."""
+
+    def __init__(self, flags: Sequence[str]) -> None:
+        super().__init__(flags)
+        self.args = ("this benchmark_model is LiteRT's, which takes other flags than TensorFlow's; run it as such",)
 
 
 class OutputError(MeasurementError):
@@ -79,12 +98,18 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Report:
-    """What one invocation said. `nodes` are (delegated, all) where the tool tells."""
+    """What one invocation said. `nodes` are (delegated, all) where the tool tells; `partly`: it says so in words."""
 
     measured: Statistics
     warmup: Statistics | None = None
     init_ms: float | None = None
     nodes: tuple[int, int] | None = None
+    partly: bool = False
+
+    @property
+    def partly_delegated(self) -> bool:
+        """Whether the delegate took a part of the model only."""
+        return self.partly or (self.nodes is not None and self.nodes[0] < self.nodes[1])
 
     @property
     def latency_ms(self) -> float:
@@ -106,9 +131,12 @@ class Invocation:
     threads: int = 1
     delegate: str = "xnnpack"
     reduced_precision: bool = False
+    tool: str = TENSORFLOW
 
     def flags(self) -> Mapping[str, str]:
         """The flags without the model. XNNPACK is always explicit: its default differs between versions."""
+        if self.tool == LITERT:
+            return self._litert_flags()
         flags = {
             "num_threads": str(self.threads),
             "num_runs": str(self.min_runs),
@@ -121,6 +149,25 @@ class Invocation:
         if self.delegate == "gpu":
             flags |= {"use_gpu": "true", "gpu_precision_loss_allowed": _bool(self.reduced_precision)}
         return flags
+
+    def _litert_flags(self) -> Mapping[str, str]:
+        """LiteRT's names: it chooses an accelerator where TensorFlow's tool applies delegates."""
+        return {
+            "num_threads": str(self.threads),
+            "num_runs": str(self.min_runs),
+            "min_secs": f"{self.min_time_s:g}",
+            "max_secs": f"{self.max_time_s:g}",
+            "warmup_runs": str(self.warmup_runs),
+            "warmup_min_secs": f"{self.warmup_s:g}",
+            "use_cpu": _bool(self.delegate != "gpu"),
+            "use_gpu": _bool(self.delegate == "gpu"),
+        } | ({"allow_fp16": _bool(self.reduced_precision)} if self.delegate == "gpu" else {})
+
+
+def is_litert(output: str) -> bool:
+    """Whether something that a tool printed, its list of flags for instance, shows it to be LiteRT's."""
+    flags = "--use_cpu" in output and "--use_xnnpack" not in output
+    return flags or _LITERT_TOOL.search(output) is not None
 
 
 def _bool(value: bool) -> str:
@@ -136,7 +183,7 @@ def command_line(
     return " ".join(shlex.quote(word) for word in words)
 
 
-def parse(output: str, status: int = 0, *, delegate: str = "xnnpack") -> Report:
+def parse(output: str, status: int = 0, *, delegate: str = "xnnpack", tool: str = TENSORFLOW) -> Report:
     """Read what one invocation printed, any version. The last `count=` line is the measurement.
 
     Raises `UnknownFlagError` if a flag was not understood (newer versions only warn), `MeasurementError` if
@@ -144,12 +191,19 @@ def parse(output: str, status: int = 0, *, delegate: str = "xnnpack") -> Report:
     """
     lines = output.replace("\r", "").split("\n")
     if flags := _unknown_flags(lines):
+        if tool == TENSORFLOW and is_litert(output) and set(flags) & _TENSORFLOW_FLAGS:
+            raise OtherToolError(flags)
         raise UnknownFlagError(flags)
     if delegate == "gpu" and (refused := next((m for line in lines if (m := _NO_GPU.search(line))), None)):
         raise MeasurementError(
             f"the GPU does not take this model ({printable(refused.group())}); use --delegate xnnpack"
         )
     if status != 0 or any("Benchmarking failed" in line for line in lines):
+        if told := next((line for line in lines if _REFUSED_DELEGATE.search(line)), None):
+            raise MeasurementError(
+                f"benchmark_model cannot use the delegate {delegate} ({printable(told)}); "
+                "give --delegate none, or another build of the tool"
+            )
         raise MeasurementError(f"benchmark_model failed with status {status}: {_reason(lines)}")
     found = [m for line in lines if (m := _STAT.match(line))]
     stats = [_statistics(m["count"], m["rest"]) for m in found]
@@ -166,7 +220,8 @@ def parse(output: str, status: int = 0, *, delegate: str = "xnnpack") -> Report:
     value = measured.typical_ms
     if measured.count == 0 or value is None or not 0 < value < float("inf"):
         raise OutputError(f"benchmark_model measured nothing (count={measured.count}); allow it more time")
-    return Report(measured, warmup, _init_ms(lines), _nodes(lines))
+    partly = delegate != "none" and any(_PARTIALLY.search(line) for line in lines)
+    return Report(measured, warmup, _init_ms(lines), _nodes(lines), partly)
 
 
 def _unknown_flags(lines: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ echo __section cpuinfo; cat /proc/cpuinfo 2>/dev/null
 echo __section soc_id; cat /sys/devices/soc0/soc_id 2>/dev/null
 echo __section clocks; grep -H . {CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq 2>/dev/null
 echo __section present; cat {CPU}/present 2>/dev/null
+echo __section online; cat {CPU}/online 2>/dev/null
 echo __section governors; grep -H . {CPU}/cpu[0-9]*/cpufreq/scaling_governor 2>/dev/null
 echo __section kernel; uname -r"""
 
@@ -37,6 +38,7 @@ class Phone:
     governors: Mapping[int, str]
     core_count: int
     kernel: str
+    offline: frozenset[int] = frozenset()
 
     @property
     def soc(self) -> tuple[str, str]:
@@ -46,7 +48,7 @@ class Phone:
             (name, source)
             for name, source in (
                 (_SOC_IDS.get(self.soc_id, ""), "soc_id"),
-                (hardware[1].split()[-1] if hardware and hardware[1].strip() else "", "cpuinfo"),
+                (_soc_of(hardware[1]) if hardware else "", "cpuinfo"),
                 (self.properties.get("ro.soc.model", ""), "ro.soc.model"),
                 (self.properties.get("ro.board.platform", ""), "ro.board.platform"),
                 (self.properties.get("ro.hardware", ""), "ro.hardware"),
@@ -85,6 +87,7 @@ class Phone:
             "abi": get("ro.product.cpu.abi", ""),
             "kernel": self.kernel,
             "cores": self.core_count,
+            "cores_offline": sorted(self.offline),
             "core_max_mhz": [self.max_mhz.get(core) for core in range(self.core_count)],
             "governors": sorted(set(self.governors.values())),
         }
@@ -105,7 +108,37 @@ def parse_identity(text: str) -> Phone:
     present = re.fullmatch(r"(?:\d+-)?(\d+)", parts["present"].strip())
     count = int(present[1]) + 1 if present else max([listed, *(core + 1 for core in max_mhz), 1])
     governors = by_core(parts["governors"])
-    return Phone(properties, cpuinfo, parts["soc_id"].strip(), max_mhz, governors, count, parts["kernel"].strip())
+    online = _core_list(parts.get("online", ""), count)
+    offline = frozenset(range(count)) - online if online else frozenset()
+    kernel = parts["kernel"].strip()
+    return Phone(properties, cpuinfo, parts["soc_id"].strip(), max_mhz, governors, count, kernel, offline)
+
+
+def _core_list(text: str, count: int) -> frozenset[int]:
+    """Cores of the kernel's list, such as 0-3,6; empty for a text of another form."""
+    cores: set[int] = set()
+    for part in text.strip().split(","):
+        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part.strip())
+        if match is None:
+            return frozenset()
+        cores.update(range(int(match[1]), min(int(match[2] or match[1]), count - 1) + 1))
+    return frozenset(core for core in cores if core < count)
+
+
+# Part numbers of makers of SoCs, as they stand somewhere in the line.
+_PART = re.compile(
+    r"\b(?:MSM|APQ|SDM|SDA|SM|SXR|QCM|QCS|MT|SC|UMS|RK|S5E|GS|universal|exynos|kirin|hi)[ -]?\d{3,5}[A-Za-z]*\b",
+    re.IGNORECASE,
+)
+_NO_SOC = re.compile(r"generic|device tree|unknown|^\W*$|dt based|virtual", re.IGNORECASE)
+
+
+def _soc_of(hardware: str) -> str:
+    """The SoC's name in a `Hardware` line, of whatever form; empty where it names none."""
+    if part := _PART.search(hardware):
+        return re.sub(r"[ -]", "", part[0])
+    text = re.sub(r"\([^)]*\)", " ", hardware)
+    return "" if _NO_SOC.search(hardware) else " ".join(text.split())[:40]
 
 
 def sections(text: str) -> Mapping[str, str]:
@@ -134,7 +167,11 @@ def choose_cores(phone: Phone, threads: int, affinity: str | None) -> tuple[int,
                 f"--affinity {affinity} does not name cores of this phone; they are 0 to {phone.core_count - 1}"
             )
         cores.update(range(int(match[1]), int(match[2] or match[1]) + 1))
-    return tuple(sorted(cores)) or tuple(range(phone.core_count))
+    if off := sorted(cores & phone.offline):
+        raise DeviceOptionError(
+            f"--affinity {affinity} names core {off[0]}, which is off line; give others, or wake its cluster"
+        )
+    return tuple(sorted(cores)) or _online(phone)
 
 
 def fastest_cores(phone: Phone, threads: int) -> tuple[int, ...]:
@@ -142,16 +179,25 @@ def fastest_cores(phone: Phone, threads: int) -> tuple[int, ...]:
 
     All cores if the clocks cannot be read. Raises `DeviceOptionError` if the phone has too few cores.
     """
+    if threads > phone.core_count - len(phone.offline) and phone.offline:
+        raise DeviceOptionError(
+            f"{threads} threads are more than the phone's {len(_online(phone))} cores that are on line; give fewer"
+        )
     if threads > phone.core_count:
         raise DeviceOptionError(
             f"{threads} threads are more than the phone's {phone.core_count} cores; give --threads {phone.core_count}"
         )
     chosen: list[int] = []
-    for clock in sorted(set(phone.max_mhz.values()), reverse=True):
+    online = {core: mhz for core, mhz in phone.max_mhz.items() if core not in phone.offline}
+    for clock in sorted(set(online.values()), reverse=True):
         if len(chosen) >= threads:
             break
-        chosen += [core for core, mhz in phone.max_mhz.items() if mhz == clock]
-    return tuple(sorted(chosen)) if len(chosen) >= threads else tuple(range(phone.core_count))
+        chosen += [core for core, mhz in online.items() if mhz == clock]
+    return tuple(sorted(chosen)) if len(chosen) >= threads else _online(phone)
+
+
+def _online(phone: Phone) -> tuple[int, ...]:
+    return tuple(core for core in range(phone.core_count) if core not in phone.offline)
 
 
 def core_mask(cores: Sequence[int]) -> int:

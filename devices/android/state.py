@@ -26,6 +26,9 @@ _TEMPERATURE = re.compile(r"Temperature\{mValue=(?P<value>[-\d.]+), mType=(?P<ty
 _HAL = "Current temperatures from HAL:"
 _CPU_TYPE, _SKIN_TYPE = "0", "3"  # Android's Temperature.TYPE_CPU and TYPE_SKIN
 _CPU_ZONE = re.compile(r"cpu|tsens|soc|cluster|apollo|atlas|big|little", re.IGNORECASE)
+_NOT_HEAT = re.compile(
+    r"batt|^soc$|soc[-_]?(?:pct|percent|level|rep|raw)|bcl|vbat|ibat|capacity|level|charge", re.IGNORECASE
+)
 _PLAUSIBLE_C = (1.0, 130.0)
 THROTTLED_STATUS = 2  # 'moderate': from here on Android limits performance
 LOW_CAP = 0.98  # a cap below this share of the maximum is one
@@ -125,8 +128,13 @@ def _cpu_zones(text: str) -> list[float]:
             kinds[match["zone"]] = match["value"]
         elif match and _integer(match["value"]) is not None:
             raw[match["zone"]] = float(match["value"])
-    values = (celsius(value) for zone, value in raw.items() if _CPU_ZONE.search(kinds.get(zone, "")))
+    values = (celsius(value) for zone, value in raw.items() if _is_cpu(kinds.get(zone, "")))
     return [value for value in values if value is not None]
+
+
+def _is_cpu(kind: str) -> bool:
+    """Whether a zone is the processor's heat: `soc` by itself is a battery's state of charge, in percent."""
+    return _CPU_ZONE.search(kind) is not None and _NOT_HEAT.search(kind.strip()) is None
 
 
 def _mhz(text: str) -> Mapping[int, float]:

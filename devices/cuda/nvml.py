@@ -86,7 +86,7 @@ class Nvml:
             try:
                 import pynvml as library  # type: ignore[no-redef]
             except ImportError:
-                return None, "nvidia-ml-py is not installed; pip install 'pnag[gpu]'"
+                return None, "nvidia-ml-py is not installed; pip install nvidia-ml-py"
         try:
             library.nvmlInit()
             handle = _find(library, uuid, pci_bus_id)

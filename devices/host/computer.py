@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,10 @@ from devices.options import Option
 
 AFFINITY = Option("affinity", str, "cores such as 1 or 0,2-3, or none; the quietest unless given")
 
+# `soc` by itself is a battery's state of charge, in percent.
+_BATTERY = re.compile(r"batt|^soc$|soc[-_]?(?:pct|percent|level)|capacity|charge", re.IGNORECASE)
 _CPU = Path("/sys/devices/system/cpu")
+_THERMAL = Path("/sys/class/thermal")
 _LOOK_S = 0.05
 
 
@@ -29,21 +31,57 @@ def _read(path: Path) -> str | None:
         return None
 
 
-@cache
-def _cpuinfo() -> dict[str, str]:
-    """The first processor's fields of /proc/cpuinfo; empty where there is none."""
+def _blocks() -> list[dict[str, str]]:
+    """/proc/cpuinfo as it is divided by empty lines: one block for each processor, and others for the board."""
     text = _read(Path("/proc/cpuinfo")) or ""
-    pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
-    fields: dict[str, str] = {}
-    for key, value in pairs:
-        fields.setdefault(key.strip(), value.strip())
-    return fields
+    blocks = []
+    for part in re.split(r"\n\s*\n", text):
+        pairs = (line.split(":", 1) for line in part.splitlines() if ":" in line)
+        blocks.append({key.strip(): value.strip() for key, value in reversed(list(pairs))})
+    return blocks
 
 
-def cpu_model() -> str:
-    """The processor's name as the system gives it."""
-    info = _cpuinfo()
-    return info.get("model name") or info.get("Hardware") or platform.processor() or platform.machine() or "unknown"
+def _cpuinfo(core: int = 0) -> dict[str, str]:
+    """A processor's fields of /proc/cpuinfo, and the board's; empty where there is none."""
+    board: dict[str, str] = {}
+    first: dict[str, str] = {}
+    own: dict[str, str] = {}
+    for block in _blocks():
+        number = block.get("processor", "")
+        if not number.isdigit():  # old kernels name the model there, and what all processors share stands by itself
+            board |= block
+            continue
+        board |= {key: block[key] for key in _OF_BOARD if key in block}
+        first = first or block
+        if int(number) == core:
+            own = block
+    return {**first, **own, **board} if own or not first else {**first, **board}
+
+
+_OF_BOARD = ("Hardware", "Revision", "Model")
+_NO_BOARD = re.compile(r"generic|dt based|unknown", re.IGNORECASE)
+
+
+def cpu_model(core: int = 0) -> str:
+    """The processor's name as the system gives it: its own, else the board's, else its implementer and part."""
+    info = _cpuinfo(core)
+    board = info.get("Model") or (_read(Path("/proc/device-tree/model")) or "").strip("\0 \n")
+    part = f"{info['CPU implementer']}/{info['CPU part']}" if "CPU part" in info and "CPU implementer" in info else ""
+    hardware = info.get("Hardware", "")
+    named = (info.get("model name"), board, "" if _NO_BOARD.search(hardware) else hardware)
+    by_part = f"{platform.machine()} processor {part}" if part else ""
+    return next((name for name in named if name), by_part) or platform.processor() or platform.machine() or "unknown"
+
+
+def _family_model_stepping(core: int) -> str:
+    """What tells a processor's design: x86's three numbers, or ARM's implementer, part, variant and revision."""
+    info = _cpuinfo(core)
+    if "CPU part" in info:
+        arm = ("CPU implementer", "CPU part", "CPU variant", "CPU revision")
+        return "/".join(info.get(key, "?") for key in arm)
+    if "uarch" in info or "isa" in info:  # RISC-V
+        return "/".join(info.get(key, "?") for key in ("mvendorid", "uarch", "isa"))
+    return "/".join(info.get(key, "?") for key in ("cpu family", "model", "stepping"))
 
 
 def allowed_cores() -> tuple[int, ...]:
@@ -90,12 +128,12 @@ def describe_host(cores: Sequence[int] = ()) -> DeviceInfo:
     """What this machine is; `cores` are those that measure. Holds nothing that names its owner."""
     first = cores[0] if cores else 0
     memory = re.search(r"MemTotal:\s+(\d+) kB", _read(Path("/proc/meminfo")) or "")
-    info = _cpuinfo()
+    info = _cpuinfo(first)
     virtual = "hypervisor" in info.get("flags", "").split()
     vendor = _read(Path("/sys/class/dmi/id/sys_vendor")) if virtual else None
     fields: dict[str, Any] = {
-        "cpu_model": cpu_model(),
-        "cpu_family_model_stepping": "/".join(info.get(key, "?") for key in ("cpu family", "model", "stepping")),
+        "cpu_model": cpu_model(first),
+        "cpu_family_model_stepping": _family_model_stepping(first),
         "architecture": platform.machine(),
         "instruction_sets": _instruction_sets(),
         "caches_kib": _caches_kib(first),
@@ -111,7 +149,7 @@ def describe_host(cores: Sequence[int] = ()) -> DeviceInfo:
         "hypervisor_vendor": vendor,
         "load_1min_at_start": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
-    return DeviceInfo(kind="cpu", model=cpu_model(), fields=fields)
+    return DeviceInfo(kind="cpu", model=cpu_model(first), fields=fields)
 
 
 def host_state(cores: Sequence[int] = ()) -> DeviceState:
@@ -129,10 +167,13 @@ def host_state(cores: Sequence[int] = ()) -> DeviceState:
 def _temperature_c() -> float | None:
     """The hottest zone that belongs to the processor."""
     hottest: float | None = None
-    for zone in Path("/sys/class/thermal").glob("thermal_zone*"):
+    for zone in _THERMAL.glob("thermal_zone*"):
         kind, text = _read(zone / "type") or "", _read(zone / "temp") or ""
-        if re.search(r"cpu|pkg|soc|acpitz|k10", kind, re.IGNORECASE) and re.fullmatch(r"-?\d+", text):
+        heat = re.search(r"cpu|pkg|soc|acpitz|k10", kind, re.IGNORECASE) and not _BATTERY.search(kind)
+        if heat and re.fullmatch(r"-?\d{1,7}", text):
             celsius = int(text) / 1000
+            if not 1.0 <= celsius <= 130.0:  # a percentage, or a sensor that is switched off
+                continue
             hottest = celsius if hottest is None else max(hottest, celsius)
     return hottest
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from lut.blocks import parse_block
 from lut.errors import BlockKeyError, ExchangeError
+from lut.words import encodable
 
 HEADER = ("block", "latency_ms")
 
@@ -56,10 +57,15 @@ def latency(value: object) -> float:
     """`value` as a latency in ms; raises `ExchangeError` unless it is a finite number above 0."""
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not (math.isfinite(number) and number > 0):
-        raise ExchangeError(f"a latency of '{value}' ms is not a number above 0; correct it or drop the row")
+        if isinstance(value, str):
+            text = encodable(value[:60])
+        else:  # of another type only a number is worth printing, and a long one is not
+            plain = isinstance(value, bool | float)
+            text = str(value) if plain else f"{number:g}" if isinstance(value, int) else type(value).__name__
+        raise ExchangeError(f"a latency of '{text}' ms is not a number above 0; correct it or drop the row")
     return number
 
 

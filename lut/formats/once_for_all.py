@@ -14,11 +14,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from lut.blocks import BlockSpec, ConvSpec, HeadSpec, MBConvSpec
 from lut.errors import ExchangeError
-from lut.formats.csvfile import latency
+from lut.formats.means import read_means_json, read_means_yaml
+from lut.words import printable
 
 _HEADER = """\
 # Latencies in ms by once-for-all's keys. A head was measured as one: Conv_1, AvgPool2D, Conv_2 and Logits are
@@ -76,14 +76,16 @@ def _image(shape: tuple[int, ...]) -> str:
     return f"{height}x{width}x{channels}"
 
 
-def read_ofa(text: str, blocks: Iterable[BlockSpec]) -> tuple[dict[str, float], int]:
+def read_ofa(text: str, blocks: Iterable[BlockSpec], *, json: bool = False) -> tuple[dict[str, float], int]:
     """Latencies in ms by our block keys, and how many keys of the file belong to none of `blocks`.
 
     Published files hold several widths and resolutions, so keys of other blocks are no error; a block
     with a part missing is left out. Raises `ExchangeError` for what is not YAML, not of this form, a key
     that occurs twice, or a mean that is not a number above 0.
     """
-    means = _means(text)
+    blocks = tuple(blocks)
+    means = read_means_json(text) if json else read_means_yaml(text)
+    _require_same_space(means, blocks)
     latencies: dict[str, float] = {}
     used: set[str] = set()
     for block in blocks:
@@ -92,15 +94,13 @@ def read_ofa(text: str, blocks: Iterable[BlockSpec]) -> tuple[dict[str, float], 
             latencies[block.key] = math.fsum(means[key] for key in keys)
             used.update(keys)
     if not used:
-        raise ExchangeError(
-            f"none of the {len(means)} keys is a block of the space; check --space, --resolution and --classes"
-        )
+        raise ExchangeError(_why_none(means))
     return latencies, len(means.keys() - used)
 
 
-def ofa_resolutions(text: str) -> tuple[int, ...]:
+def ofa_resolutions(text: str, *, json: bool = False) -> tuple[int, ...]:
     """Sides of the images that a file's first convolutions take in, ascending. Raises `ExchangeError` as `read_ofa`."""
-    found = (re.match(r"Conv-input:(\d+)x\1x3-", key) for key in _means(text))
+    found = (re.match(r"Conv-input:(\d+)x\1x3-", key) for key in (read_means_json if json else read_means_yaml)(text))
     return tuple(sorted({int(match[1]) for match in found if match}))
 
 
@@ -115,42 +115,37 @@ def write_ofa(latencies_ms: Mapping[str, float], blocks: Iterable[BlockSpec]) ->
     return _HEADER + "".join(lines)
 
 
-def _means(text: str) -> dict[str, float]:
-    import yaml
-
-    try:
-        document = yaml.load(text, Loader=_unique_loader())
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}: " if mark else ""
-        raise ExchangeError(f"{place}{getattr(error, 'problem', None) or 'not valid YAML'}") from error
-    if not isinstance(document, dict):
-        raise ExchangeError("not a mapping; once-for-all's tables are 'key: {mean: ms}'")
-    means = {}
-    for key, value in document.items():
-        if not (isinstance(key, str) and isinstance(value, dict) and "mean" in value):
-            raise ExchangeError(f"{key}: {value!r:.60} is not of the form {{mean: ms}}; once-for-all's tables are")
-        try:
-            means[key] = latency(value["mean"])
-        except ExchangeError as error:
-            raise ExchangeError(f"{key}: {error}") from error
-    return means
+_STEM = re.compile(r"Conv-input:(\d+)x\d+x3-output:\d+x\d+x(\d+)")
+_RATIO = re.compile(r"expanded_conv-.*-expand:\d{1,2}-kernel:\d+-stride:\d+-idskip:[01]")
 
 
-def _unique_loader() -> Any:
-    import yaml
+def _require_same_space(means: Mapping[str, float], blocks: Iterable[BlockSpec]) -> None:
+    """Raise `ExchangeError` if the file is of another space, or its stems are of other images or another width."""
+    if any(_RATIO.fullmatch(key) for key in means) and not any("-se:" in key for key in means):
+        raise ExchangeError(
+            f"the {len(means)} keys are of ProxylessNAS' space ('expand:' is a ratio there, and 'se' and 'hs' are "
+            "lacking), whose blocks are not this space's; give a table in once-for-all's MobileNetV3 keys"
+        )
+    stems = {(block.resolution, block.out_channels) for block in blocks if isinstance(block, ConvSpec)}
+    found = {(int(match[1]), int(match[2])) for key in means if (match := _STEM.fullmatch(key))}
+    if not stems or not found or stems & found:
+        return
+    sides, wanted = sorted({side for side, _ in found}), sorted({side for side, _ in stems})
+    if not set(sides) & set(wanted):
+        raise ExchangeError(
+            f"keys are of {' and '.join(map(str, sides[:5]))} pixels, not {' and '.join(map(str, wanted[:5]))}; "
+            f"give --resolution {sides[0]}"
+        )
+    channels = sorted({width for side, width in found if side in wanted})
+    raise ExchangeError(
+        f"keys are of another width: their stem has {' or '.join(map(str, channels[:5]))} channels, not "
+        f"{' or '.join(str(width) for _, width in sorted(stems)[:5])}; give the --space of that width"
+    )
 
-    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-    class UniqueLoader(base):  # type: ignore[misc]
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            seen: set[str] = set()
-            for key, _ in node.value:
-                if key.value in seen and isinstance(key.value, str):
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} occurs twice", key.start_mark)
-                if isinstance(key.value, str):
-                    seen.add(key.value)
-            mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-            return mapping
-
-    return UniqueLoader
+def _why_none(means: Mapping[str, float]) -> str:
+    example = printable(next(iter(means), "nothing"), 80)
+    return (
+        f"none of the {len(means)} keys is a block of the space; check --space, --resolution and --classes "
+        f"(the first key is {example})"
+    )

@@ -114,8 +114,11 @@ def table_document(table: LatencyTable) -> dict[str, Any]:
     return document
 
 
-def describe_problems(problems: Sequence[Problem], blocks: Sequence[BlockSpec]) -> str:
-    """One line for each problem, or that there is none."""
+def describe_problems(problems: Sequence[Problem], blocks: Sequence[BlockSpec], *, unknown: int = 0) -> str:
+    """One line for each problem, or that there is none. `unknown` blocks have no samples to judge them by."""
+    if not problems and unknown:
+        no_samples = f"{unknown} have no samples, so how well they were measured is not known"
+        return f"all {len(blocks)} blocks are there; {no_samples}"
     if not problems:
         return f"all {len(blocks)} blocks are there and measured well"
     bad = len({problem.block for problem in problems if problem.block})

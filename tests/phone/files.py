@@ -11,6 +11,9 @@ from tests.phone.shells import Shell
 _MAPPED = ("/data/local/tmp", "/sys/", "/proc/cpuinfo", "/proc/loadavg", "/proc/sys/", "/vendor/")
 _PATHS = re.compile(r"(?<![\w./-])(" + "|".join(re.escape(path) for path in _MAPPED) + ")")
 
+# The tool without `taskset`: then nothing else puts the stand-in in its place.
+_UNPINNED = re.compile(r"(taskset [0-9a-f]+ )?(/data/local/tmp/pnag/bin/[0-9a-f]+/benchmark_model)(?= --)")
+
 PROPERTIES = {
     "ro.product.manufacturer": "Fake",
     "ro.product.model": "Loopback 821",
@@ -80,6 +83,7 @@ class Files:
         path.mkdir(exist_ok=True)
 
     def to_host(self, text: str) -> str:
+        text = _UNPINNED.sub(lambda match: match[0] if match[1] else f'"$PYTHON" -I -S "$STANDIN" {match[2]}', text)
         return _PATHS.sub(lambda match: str(self.root) + match[1], text)
 
     def to_device(self, data: bytes) -> bytes:

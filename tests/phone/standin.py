@@ -53,14 +53,22 @@ def summary(year, init_us, first_us, warmup_us, mean_us):
     ]
 
 
+def known_flags(lacks):
+    """The flags of a build. One without both of TensorFlow's own is LiteRT's, which has three of its own."""
+    known = {name: value for name, value in FLAGS.items() if name not in lacks}
+    if {"use_xnnpack", "gpu_precision_loss_allowed"} <= set(lacks):
+        known |= {"use_cpu": False, "use_npu": False, "allow_fp16": False}
+    return known
+
+
 def parse_flags(arguments, lacks, say):
     """Values by flag, as the tool reads them: an unknown flag is only a warning, a bad value is an error."""
-    values = dict(FLAGS)
+    values = dict(FLAGS) | known_flags(lacks)
     for argument in arguments:
         name, equals, text = argument.lstrip("-").partition("=")
         if name == "help":
             values["help"] = True
-        elif name not in values or name in lacks or not equals:
+        elif name not in known_flags(lacks) or not equals:
             say(f"Unconsumed cmdline flags: {argument}", "WARN")
         else:
             kind = type(values[name])
@@ -144,7 +152,7 @@ def benchmark(tool, arguments, engine):
     say("STARTING!")
     flags = parse_flags(arguments, lacks.split(","), say)
     if flags["help"]:
-        print("usage: benchmark_model <flags>\n" + "\n".join(f"\t--{name}" for name in FLAGS))
+        print("usage: benchmark_model <flags>\n" + "\n".join(f"\t--{name}" for name in known_flags(lacks.split(","))))
         return 1
     if not os.path.isfile(flags["graph"]):
         print(f"ERROR: Failed to mmap model {flags['graph']}\nERROR: Benchmarking failed.", flush=True)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import re
 import struct
 
 from adb_shell import exceptions
 
-from devices.android.adb.transport import Address
+from devices.android.adb.transport import Address, greeting
 from devices.errors import AuthorizationError, DeviceError, RuntimeUnavailableError
 
 _STLS = "1397511251"  # 'STLS' as a number: the phone wants to talk TLS, which adb-shell does not know
 _ADB_SERVER_PORT = 5037
+_CONSOLE = b"Andr"  # 'Android Console: ...'
+# How other servers greet, or answer what they do not understand; adb-shell quotes the first four bytes.
+_GREETINGS = {b"SSH-": "an SSH server", b"HTTP": "a web server", b"RFB ": "a VNC server", b"220 ": "a mail server"}
 
 # adb-shell's exceptions share no base. Wrong bytes after a broken connection show up as the last few.
 LOST: tuple[type[Exception], ...] = (
@@ -45,6 +49,10 @@ def explain(error: Exception, address: Address) -> DeviceError | None:
         )
     if isinstance(error, exceptions.DeviceAuthError):
         return AuthorizationError(f"the phone at {address} asks for a key and none was given; check ~/.android/adbkey")
+    if address.host is not None and isinstance(error, exceptions.InvalidCommandError):
+        quoted = re.search(r"b'(.{4})'", text)
+        if quoted and (other := _by_greeting(quoted[1].encode(), address)):
+            return other
     if _is_busy(error):
         return RuntimeUnavailableError(
             "the phone's USB interface is in use, most likely by a running adb server; run 'adb kill-server'"
@@ -54,6 +62,18 @@ def explain(error: Exception, address: Address) -> DeviceError | None:
             f"no permission to open the phone at USB ({text}); add a udev rule for it, or your user to plugdev"
         )
     return None
+
+
+def _by_greeting(said: bytes, address: Address) -> DeviceError | None:
+    """What to do where something greets that is no phone, which waits to be spoken to."""
+    if said.startswith(_CONSOLE):
+        return RuntimeUnavailableError(
+            f"{address} is an emulator's console; give the port after it, {address.port + 1}"
+        )
+    name = next((name for start, name in _GREETINGS.items() if said.startswith(start)), None)
+    if name is None:
+        return None
+    return RuntimeUnavailableError(f"{address} is {name}, not a phone; give the phone's own address, port 5555")
 
 
 def _is_busy(error: Exception) -> bool:
@@ -74,6 +94,8 @@ def not_found(error: Exception, address: Address) -> DeviceError:
         )
     if isinstance(error, OSError) and error.errno == errno.ECONNREFUSED:
         reason = "nothing listens there"
+    elif other := _by_greeting(greeting(address), address):
+        return other
     else:
         reason = str(error) or type(error).__name__
     return RuntimeUnavailableError(

@@ -107,8 +107,8 @@ def _usb_module() -> Any:
         from adb_shell.transport import usb_transport
     except (ImportError, OSError) as error:  # OSError: libusb itself is missing
         raise RuntimeUnavailableError(
-            f"USB needs the extra 'usb' and the system's libusb-1.0 ({error}); "
-            "pip install 'pnag[usb]', or reach the phone by --adb HOST:PORT"
+            f"USB needs the extra 'usb' of adb-shell and the system's libusb-1.0 ({error}); "
+            "pip install 'adb-shell[usb]', or reach the phone by --adb HOST:PORT"
         ) from error
     return usb_transport
 
@@ -139,6 +139,15 @@ def usb_address(serial: str | None) -> Address:
             raise RuntimeUnavailableError(f"{len(attached)} phones are attached ({serials}); choose by --serial")
         serial = next((serial for serial in attached if serial), None)
     return Address(serial=serial)
+
+
+def greeting(address: Address, timeout_s: float = 1.0) -> bytes:
+    """What something that is no phone says before it is spoken to; empty for a phone, and where nothing is heard."""
+    try:
+        with socket.create_connection((cast(str, address.host), address.port), timeout=timeout_s) as connection:
+            return connection.recv(64)
+    except OSError:
+        return b""
 
 
 def is_listening(address: Address, timeout_s: float = 1.0) -> bool:

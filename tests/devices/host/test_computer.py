@@ -39,11 +39,11 @@ def test_what_the_processor_computes_with_and_its_caches_are_known(monkeypatch, 
         for name, text in (("level", level), ("type", kind), ("size", size)):
             (folder / name).write_text(f"{text}\n")
     monkeypatch.setattr(host, "_CPU", tmp_path)
-    monkeypatch.setattr(host, "_cpuinfo", lambda: {"flags": "fpu avx2 fma sse4_2 avx512f vaes"})
+    monkeypatch.setattr(host, "_cpuinfo", lambda *_: {"flags": "fpu avx2 fma sse4_2 avx512f vaes"})
     fields = describe_host((1,)).fields
     assert fields["caches_kib"] == {"L1d": 32, "L1i": 64, "L2": 1024}
     assert fields["instruction_sets"] == ["avx2", "avx512f", "fma", "sse4_2"]
-    monkeypatch.setattr(host, "_cpuinfo", lambda: {"Features": "fp asimd evtstrm aes asimddp cpuid"})
+    monkeypatch.setattr(host, "_cpuinfo", lambda *_: {"Features": "fp asimd evtstrm aes asimddp cpuid"})
     assert describe_host((0,)).fields["instruction_sets"] == ["asimd", "asimddp"]
     assert describe_host((0,)).fields["caches_kib"] == {}
 
