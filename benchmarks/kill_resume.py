@@ -1,10 +1,11 @@
 """Kill a profiling session at random moments, let it resume, and check that nothing finished was lost.
 
-    python -m benchmarks.kill_resume [--kills 20] [--seed 0]
+    python -m benchmarks.kill_resume [--kills 100] [--seed 0]    10 to 20 minutes
 
-The session is the real command with real files on the fake device. Exit status 0 means: every finished
-measurement of every journal is in the final table, none was measured twice, and the table equals an
-undisturbed one in kind.
+The session is the real command with real files on the fake device. After every second kill the command is given
+with other options, or for another device, before the session goes on: it has to be refused, and to change nothing.
+Exit status 0 means: every finished measurement of every journal is in the final table, none was measured twice, none
+is of another session, and the table equals an undisturbed one in kind.
 """
 
 from __future__ import annotations
@@ -37,21 +38,28 @@ pause_s = {pause_s}
 _POLL_S = 0.005
 _LONGEST_RUN_S = 300.0
 _NETWORKS = 40
+_PAUSE_S = 0.05
+# What must not go on with the session's journal: each is added to its command, and takes the place of what it repeats.
+_OTHERS: tuple[tuple[str, ...], ...] = (
+    ("--seed", "9"), ("--batch", "2"), ("--threads", "2"), ("--classes", "11"), ("--resolution", "64"),
+    ("--calibrate", "5"), ("--holdout", "2"), ("--space", "ofa-mbv3-w1.0"), ("--device", "other.toml"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the kills did. `seconds_to_death` counts from the start of each process."""
+    """What the kills did. `seconds_to_death` counts from the start of each process; `refused` are other sessions."""
 
     kills: int
     finished_at_kills: tuple[int, ...]
     seconds_to_death: tuple[float, ...]
     visits: int
     median_difference: float
+    refused: int = 0
 
 
 class LostError(AssertionError):
-    """A finished measurement was lost, changed or repeated, or the table is of another kind."""
+    """A finished measurement was lost, changed, repeated or mixed with others, or the table is of another kind."""
 
 
 def _command(spec: Path, out: Path, networks: int) -> list[str]:
@@ -86,6 +94,21 @@ def _kill_at_random(command: Sequence[str], journal: Path, rng: random.Random) -
     return None
 
 
+def _try_others(command: Sequence[str], options: Sequence[str], journal: Path) -> None:
+    """Another session in the same place: refused in one line, with nothing changed."""
+    before = {path.name: path.read_bytes() for path in journal.parent.iterdir()}
+    given = [str(journal.parent / word) if word.endswith(".toml") else word for word in options]
+    tried = subprocess.run([*command, *given], capture_output=True, text=True, check=False)
+    said = tried.stderr.strip().splitlines()[-1:]
+    if tried.returncode != 2 or "--fresh" not in "".join(said):
+        raise LostError(f"{' '.join(options)} was not refused (status {tried.returncode}): {said}")
+    after = {path.name: path.read_bytes() for path in journal.parent.iterdir()}
+    if {name: data for name, data in after.items() if not name.endswith(".lock")} != {
+        name: data for name, data in before.items() if not name.endswith(".lock")
+    }:
+        raise LostError(f"{' '.join(options)} was refused, and changed something all the same")
+
+
 def kill_and_resume(folder: Path, kills: int, seed: int, *, networks: int = 8, pause_s: float = 0.004) -> Outcome:
     """Run the session in `folder`, killed so many times, and check it against an undisturbed one.
 
@@ -95,6 +118,8 @@ def kill_and_resume(folder: Path, kills: int, seed: int, *, networks: int = 8, p
     spec, slow = folder / "quick.toml", folder / "slow.toml"
     spec.write_text(_SPEC.format(pause_s=0.0))
     slow.write_text(_SPEC.format(pause_s=pause_s))
+    (folder / "other.toml").write_text(_SPEC.format(pause_s=0.0).replace("fake device", "another fake device"))
+    refused = 0
     undisturbed, out = folder / "undisturbed.parquet", folder / "killed.parquet"
     subprocess.run(_command(spec, undisturbed, networks), check=True, capture_output=True)
     journal = out.with_suffix(".journal")
@@ -113,12 +138,15 @@ def kill_and_resume(folder: Path, kills: int, seed: int, *, networks: int = 8, p
         counts.append(max(0, len(lines) - 1))
         if out.exists():
             raise LostError("there is a table before the session is complete")
+        if len(lines) > 1 and 2 * refused < len(deaths):
+            _try_others(_command(slow, out, networks), _OTHERS[refused % len(_OTHERS)], journal)
+            refused += 1
     subprocess.run(_command(slow, out, networks), check=True, capture_output=True)
     table = LatencyTable.load(out)
     _check_kept(lines, table)
     difference = _check_kind(table, LatencyTable.load(undisturbed))
     visits = sum(entry.rounds for entry in table.entries)
-    return Outcome(kills, tuple(counts), tuple(round(s, 2) for s in deaths), visits, difference)
+    return Outcome(kills, tuple(counts), tuple(round(s, 2) for s in deaths), visits, difference, refused)
 
 
 def _check_kept(lines: Sequence[bytes], table: LatencyTable) -> None:
@@ -150,19 +178,26 @@ def _check_kind(table: LatencyTable, undisturbed: LatencyTable) -> float:
         raise LostError("the tables have other rows")
     if any(entry.failed for entry in table.entries) or table.metadata.notes:
         raise LostError("the table is not complete")
+    one, other = ([t.metadata.device["model"], t.metadata.runtime, t.metadata.batch] for t in (table, undisturbed))
+    if one != other:
+        raise LostError(f"the table is of {one}, not of {other}")
     return statistics.median(abs(mine[key].latency_ms / theirs[key].latency_ms - 1) for key in mine)
 
 
 def main() -> None:
     """Run it in a folder of its own and write `results/kill_resume.md`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        outcome = kill_and_resume(Path(folder), options.kills, options.seed, networks=_NETWORKS, pause_s=0.01)
+        outcome = kill_and_resume(Path(folder), options.kills, options.seed, networks=_NETWORKS, pause_s=_PAUSE_S)
     rows = [
         {"what": "kills", "measured": outcome.kills},
+        {
+            "what": "sessions with other options or of another device in between",
+            "measured": f"{outcome.refused} refused",
+        },
         {"what": "finished measurements at each kill", "measured": ", ".join(map(str, outcome.finished_at_kills))},
         {"what": "seconds from start to kill", "measured": ", ".join(map(str, outcome.seconds_to_death))},
         {"what": "measurements in the end", "measured": f"{outcome.visits:,}: none lost, none twice"},

@@ -8,8 +8,10 @@ def test_sessions_killed_at_random_moments_lose_nothing_and_repeat_nothing(tmp_p
     assert outcome.finished_at_kills[-1] > 0
     assert outcome.visits > outcome.finished_at_kills[-1]
     assert outcome.median_difference < 0.02
+    assert outcome.refused >= 3
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "killed.parquet",
+        "other.toml",
         "quick.toml",
         "slow.toml",
         "undisturbed.parquet",
