@@ -50,7 +50,7 @@ def test_a_table_is_written_where_the_readme_says(fake, profile, tmp_path):
     assert len(table.blocks) == 93
     assert (table.metadata.resolution, table.metadata.classes, table.metadata.batch) == (32, 10, 1)
     assert "93 measured, 0 failed" in out
-    assert [path.name for path in (tmp_path / "lut").iterdir()] == ["fake.parquet"]
+    assert sorted(path.name for path in (tmp_path / "lut").iterdir()) == ["fake.parquet", "fake.visits.gz"]
 
 
 def test_blocks_of_several_resolutions_make_one_table(fake, profile, tmp_path):
@@ -155,7 +155,7 @@ def test_a_whole_table_outlives_a_run_without_enough_time(fake, profile, tmp_pat
     assert (tmp_path / "t.parquet").read_bytes() == before
     assert profile("--device", spec, *SMALL, "--out", "t.parquet")[0] == 0
     assert (tmp_path / "t.parquet").read_bytes() != before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fake.toml", "slow.toml", "t.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fake.toml", "slow.toml", "t.parquet", "t.visits.gz"]
 
 
 def test_a_second_profiler_of_one_table_is_refused_and_the_first_goes_on(fake, profile, tmp_path):
@@ -172,7 +172,8 @@ def test_a_second_profiler_of_one_table_is_refused_and_the_first_goes_on(fake, p
     assert err.splitlines()[-1] == f"pnag-profile: {refusal}"
     assert profile("--device", fake(), *SMALL, "--out", "other.parquet")[0] == 0
     assert first.wait(timeout=120) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fake.toml", "other.parquet", "t.parquet"]
+    left = ["fake.toml", "other.parquet", "other.visits.gz", "t.parquet", "t.visits.gz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
 
 
 def test_a_profiler_that_died_keeps_nobody_out(fake, profile, tmp_path):

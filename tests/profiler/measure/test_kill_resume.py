@@ -11,8 +11,10 @@ def test_sessions_killed_at_random_moments_lose_nothing_and_repeat_nothing(tmp_p
     assert outcome.refused >= 3
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "killed.parquet",
+        "killed.visits.gz",
         "other.toml",
         "quick.toml",
         "slow.toml",
         "undisturbed.parquet",
+        "undisturbed.visits.gz",
     ]
