@@ -21,7 +21,8 @@ from lut.files import require_writable
 from lut.table import LatencyTable
 from pnag.space.search_space import SearchSpace
 from pnag.space.spaces import load_space, parse_resolutions
-from profiler.build.artefacts import ArtefactCache, ahead_of, open_factory
+from profiler.build.artefacts import ArtefactCache, ahead_of, default_cache_dir, open_factory
+from profiler.cli_check import check_device, tell
 from profiler.cli_networks import sample_units
 from profiler.cli_targets import Target, run_each, targets
 from profiler.console import (
@@ -105,6 +106,9 @@ def profile(
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Go on though the hardware is not the one named.")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say in seconds all that is missing or wrong; measure nothing.")
+    ] = False,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="List devices and what is attached.")] = False,
     list_options: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="List what --option may set for that device.")
@@ -112,14 +116,14 @@ def profile(
     json: JsonOption = False,
     version: VersionOption = False,
     debug: DebugOption = False,
-) -> None:
+) -> int | None:
     """Measure every block of a search space on a device, and some whole networks; write the latency table."""
     if list_devices:
         _list_devices(adb or (), json)
-        return
+        return None
     if list_options is not None:
         _list_options(load_spec(list_options), json)
-        return
+        return None
     if max_minutes is not None and not max_minutes > 0:
         raise typer.BadParameter(f"--max-minutes {max_minutes:g} is no time at all; give a positive number")
     if statistic not in ESTIMATORS:
@@ -138,6 +142,18 @@ def profile(
     told = read_options(spec, option or ())
     spec = replace(spec, options={**spec.options, **told})
     options = _given(affinity=affinity, delegate=delegate) | on_gpu
+    if check:
+        given = options | _given(benchmark_model=benchmark_model)
+        return max(
+            tell(
+                check_device(
+                    spec, given | _given(serial=target.serial, adb=target.adb), out=target.out,
+                    cache=cache or default_cache_dir(), allow_mismatch=allow_mismatch,
+                ),
+                target.label or spec.name, json=json,
+            )
+            for target in chosen
+        )  # fmt: skip
     with ExitStack() as opened:
         backends = [_open(opened, spec, target, options | _given(benchmark_model=benchmark_model)) for target in chosen]
         networks = (calibrate, holdout)
@@ -151,6 +167,7 @@ def profile(
         runs = list(zip(chosen, backends, jobs, strict=True))
         tables = _measure_all(runs, prepared, fresh=fresh, deadline_s=deadline_s)
     _answer(chosen, tables, time.monotonic() - started_s, json=json)
+    return None
 
 
 def _open(opened: ExitStack, spec: DeviceSpec, target: Target, options: Mapping[str, Any]) -> Backend:

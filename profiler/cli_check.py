@@ -1,0 +1,149 @@
+"""A look at a device before the work: all that is missing or wrong, together, each with what to do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from devices import DeviceError, DeviceSpec, open_backend
+from devices.backend import Backend, DeviceState
+from lut.errors import LutError
+from lut.files import require_writable
+from profiler.console import print_json, print_text
+
+_ROOM_BYTES = 300_000_000  # what exported files of a space take, about
+_WARM_C = {"phone": 37.0, "cpu": 85.0, "gpu": 80.0}  # from about here on devices of the kind have been seen to throttle
+_BUSY = 0.5
+_SLOW_CLOCK = 0.7
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `problem` says what is wrong and what to do, empty where nothing is."""
+
+    subject: str
+    found: str = ""
+    problem: str = ""
+
+    @property
+    def line(self) -> str:
+        """How it is told."""
+        return f"{'wrong' if self.problem else 'good':6} {self.subject}: {self.problem or self.found}"
+
+
+def check_device(
+    spec: DeviceSpec, options: dict[str, Any], *, out: Path, cache: Path, allow_mismatch: bool = False
+) -> list[Finding]:
+    """Look at everything that can be looked at in seconds; nothing is measured or converted."""
+    findings = [
+        _tried("table", lambda: f"{out} can be written", lambda: require_writable(out)),
+        _room(cache),
+    ]
+    backend: Backend | None = None
+    needs = [need for need in _needs(spec, options) if need is not None]
+    findings += needs
+    if any(need.problem for need in needs):
+        return [*findings, Finding("device", problem="not asked, as what it needs is missing")]
+    try:
+        backend = open_backend(spec, **options)
+        return [*findings, *_of_backend(backend, spec, allow_mismatch)]
+    except DeviceError as error:
+        return [*findings, Finding("device", problem=str(error))]
+    finally:
+        if backend is not None:
+            backend.close()
+
+
+def _tried(subject: str, found: Callable[[], str], action: Callable[[], None]) -> Finding:
+    try:
+        action()
+    except (DeviceError, LutError, OSError) as error:
+        return Finding(subject, problem=str(error))
+    return Finding(subject, found())
+
+
+def _room(folder: Path) -> Finding:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(there).free
+    if free < _ROOM_BYTES:
+        return Finding("space", problem=f"{free >> 20} MiB are free at {there}; make room for {_ROOM_BYTES >> 20} MiB")
+    return Finding("space", f"{free >> 30} GiB are free at {there}")
+
+
+def _needs(spec: DeviceSpec, options: dict[str, Any]) -> list[Finding]:
+    """What a phone needs on this side, each looked at by itself: the tool, and the cable or the address."""
+    if spec.backend != "android":
+        return []
+    given = {**spec.options, **{name: value for name, value in options.items() if value is not None}}
+    from devices.android.adb.transport import Address, is_listening, usb_address
+    from devices.android.elf import read_elf
+    from devices.android.tool import find_tool
+
+    def tool() -> None:
+        read_elf(find_tool(given.get("benchmark_model")))
+
+    def reach() -> None:
+        if not given.get("adb"):
+            usb_address(given.get("serial"))
+        elif not is_listening(address := Address.parse(str(given["adb"]))):
+            raise DeviceError(f"nothing listens at {address}; run 'adb tcpip 5555' over USB once, check the address")
+
+    return [
+        _tried("tool", lambda: f"{find_tool(given.get('benchmark_model'))} is an executable", tool),
+        _tried("way to the phone", lambda: str(given.get("adb") or "USB"), reach),
+    ]
+
+
+def _of_backend(backend: Backend, spec: DeviceSpec, allow_mismatch: bool) -> list[Finding]:
+    found = backend.device()
+    mismatch = spec.mismatch(found)
+    findings = [
+        Finding("device", found.model, "" if allow_mismatch or not mismatch else f"{mismatch}; see --allow-mismatch"),
+        Finding("runtime", f"{backend.runtime().get('name')} {backend.runtime().get('version')}"),
+    ]
+    if off := found.fields.get("cores_offline"):
+        cores = ", ".join(map(str, off))
+        findings.append(Finding("cores", problem=f"cores {cores} are off line; wake them, or measure on the others"))
+    elif used := found.fields.get("cores_used"):
+        findings.append(Finding("cores", f"{', '.join(map(str, used))} are measured on"))
+    return [*findings, *_of_state(found.kind, found.fields, backend.state())]
+
+
+def _of_state(kind: str, fields: Any, state: DeviceState) -> list[Finding]:
+    findings = []
+    limit = _WARM_C.get(kind, _WARM_C["cpu"])
+    if state.temperature_c is not None:
+        warm = f"{state.temperature_c:.1f} °C"
+        too_warm = f"{warm}; let it cool below {limit:.0f} °C" if state.temperature_c >= limit else ""
+        findings.append(Finding("heat", warm, too_warm))
+    if state.throttled:
+        findings.append(Finding("clock", problem="the device says it is throttled; let it cool, end what runs on it"))
+    governor = fields.get("governor")
+    if governor in ("powersave", "conservative") or set(fields.get("governors") or ()) == {"powersave"}:
+        findings.append(Finding("governor", problem="powersave; choose performance, or measure what users will have"))
+    if state.load is not None and state.load > _BUSY:
+        findings.append(Finding("load", problem=f"{state.load:.1f} other tasks a core want to run; end them, or wait"))
+    elif state.load is not None:
+        findings.append(Finding("load", "the device is idle"))
+    battery = state.details.get("battery_percent")
+    if isinstance(battery, int) and battery < 20 and not state.details.get("charging"):
+        findings.append(Finding("battery", problem=f"{battery} % and not charging; plug in a charger"))
+    return findings
+
+
+def tell(findings: list[Finding], target: str, *, json: bool) -> int:
+    """Print what was found, and the status: 0 if nothing is wrong, else 3."""
+    wrong = sum(bool(finding.problem) for finding in findings)
+    if json:
+        rows = [
+            {"subject": finding.subject, "found": finding.found, "problem": finding.problem or None}
+            for finding in findings
+        ]
+        print_json({"device": target, "wrong": wrong, "checks": rows})
+    else:
+        verdict = f"{wrong} of {len(findings)} to be seen to" if wrong else "ready to be profiled"
+        print_text("\n".join([*(finding.line for finding in findings), f"{target}: {verdict}"]))
+    return DeviceError.exit_code if wrong else 0
