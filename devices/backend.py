@@ -103,7 +103,9 @@ class Samples:
 class Slice:
     """How long one visit to an artefact lasts: until `min_runs` calls and `min_time_s` seconds, both.
 
-    Untimed calls of `warmup_s` seconds (at least `warmup_runs`) come first.
+    Untimed calls of `warmup_s` seconds (at least `warmup_runs`) come first. With `cold_mib`, back-ends of this
+    machine's CPU overwrite so many MiB of memory before each call, untimed: weights then come from where they come from
+    inside a network, which uses all its other weights in between. Other back-ends pay no heed to it.
 
     >>> Slice(min_time_s=0.5, min_runs=10).warmup_runs
     1
@@ -113,6 +115,7 @@ class Slice:
     min_runs: int = 3
     warmup_s: float = 0.0
     warmup_runs: int = 1
+    cold_mib: int = 0
 
 
 @runtime_checkable

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import repeat
 
+import numpy as np
+
 from devices.backend import Samples, Slice
 
 try:
@@ -38,6 +40,7 @@ def time_calls(
     how: Slice,
     *,
     own_thread_only: bool,
+    renew: Callable[[], object] | None = None,
     wall_ns: Clock = time.perf_counter_ns,
     cpu_ns: Clock = time.thread_time_ns,
     switches: Clock = involuntary_switches,
@@ -48,14 +51,18 @@ def time_calls(
     its involuntary switches tell whether another task had the core in the middle of a sample, and such samples are
     left out. Where too few are undisturbed, all are given, less the time that they were off the core, with the
     flag `disturbed`. Either way all samples as they happened are kept beside. Garbage collection is off meanwhile.
+
+    Where `how` asks for cold calls, each sample is one call, before which memory is overwritten and `renew` called: it
+    writes the input anew, which inside a network is warm.
     """
     collecting = gc.isenabled()
     gc.disable()
     try:
         warmup_ns = _warm_up(call, how, wall_ns)
         per_call_ns = max(1, min(warmup_ns)) if warmup_ns else _timed(call, 1, wall_ns)
-        calls = max(1, math.ceil(SAMPLE_NS / max(1, per_call_ns)))
-        clocks = _Clocks(wall_ns, cpu_ns, switches) if own_thread_only else _Clocks(wall_ns)
+        calls = 1 if how.cold_mib else max(1, math.ceil(SAMPLE_NS / max(1, per_call_ns)))
+        before = _cooling(how.cold_mib, renew) if how.cold_mib else None
+        clocks = _Clocks(wall_ns, cpu_ns, switches, before) if own_thread_only else _Clocks(wall_ns, before=before)
         taken = _sample(call, how, calls, max(1, per_call_ns), clocks)
     finally:
         if collecting:
@@ -88,6 +95,18 @@ def to_samples(taken: list[Sample], warmup_ns: list[int], calls: int, min_runs: 
     )
 
 
+def _cooling(mib: int, renew: Callable[[], object] | None) -> Callable[[], None]:
+    """Something that overwrites so much memory and then writes a call's input anew."""
+    memory = np.zeros((mib << 20) // 8)
+
+    def cool() -> None:
+        np.add(memory, 1.0, out=memory)
+        if renew is not None:
+            renew()
+
+    return cool
+
+
 def _timed(call: Callable[[], object], calls: int, wall_ns: Clock) -> int:
     start = wall_ns()
     for _ in repeat(None, calls):
@@ -111,9 +130,12 @@ class _Clocks:
     wall_ns: Clock
     cpu_ns: Clock | None = None
     switches: Clock | None = None
+    before: Callable[[], object] | None = None
 
     def sample(self, call: Callable[[], object], calls: int) -> Sample:
         """Time so many calls."""
+        if self.before is not None:
+            self.before()
         if self.cpu_ns is None or self.switches is None:
             wall_ns = _timed(call, calls, self.wall_ns)
             return Sample(wall_ns, wall_ns, disturbed=False)
@@ -130,10 +152,11 @@ def _sample(call: Callable[[], object], how: Slice, calls: int, per_call_ns: int
     kept = spent_ns = 0
     limit_ns = STRETCH * max(how.min_time_s * 1e9, how.min_runs * per_call_ns)
     while True:
+        started_ns = clocks.wall_ns()
         sample = clocks.sample(call, calls)
         taken.append(sample)
         kept += not sample.disturbed
-        spent_ns += max(1, sample.wall_ns)
+        spent_ns += max(1, sample.wall_ns, clocks.wall_ns() - started_ns)  # overwriting memory takes time too
         if spent_ns >= how.min_time_s * 1e9 and kept * calls >= how.min_runs:
             return taken
         if spent_ns >= limit_ns and len(taken) * calls >= how.min_runs:

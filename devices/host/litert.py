@@ -98,9 +98,17 @@ class LiteRtProgram:
     def __init__(self, interpreter: Any, name: str, threads: int, cores: tuple[int, ...]) -> None:
         self._interpreter: Any = interpreter
         self._name, self._threads, self._cores = name, threads, cores
+        self._inputs: list[tuple[int, Any]] = []
         for tensor in interpreter.get_input_details():
             dtype = np.dtype(tensor["dtype"]).name
-            interpreter.set_tensor(tensor["index"], random_input(tuple(map(int, tensor["shape"])), dtype))
+            values = random_input(tuple(map(int, tensor["shape"])), dtype)
+            self._inputs.append((tensor["index"], values))
+        self._renew()
+
+    def _renew(self) -> None:
+        """Write the inputs anew."""
+        for index, values in self._inputs:
+            self._interpreter.set_tensor(index, values)
 
     def measure(self, how: Slice) -> Samples:
         """Time calls. Raises `MeasurementError` if the runtime fails or the program is closed."""
@@ -108,7 +116,8 @@ class LiteRtProgram:
             raise MeasurementError(f"{self._name} was closed; load it again")
         try:
             with pinned(self._cores):
-                return time_calls(self._interpreter.invoke, how, own_thread_only=self._threads == 1)
+                call = self._interpreter.invoke
+                return time_calls(call, how, own_thread_only=self._threads == 1, renew=self._renew)
         except (ValueError, RuntimeError) as error:
             raise MeasurementError(f"LiteRT failed to run {self._name}: {one_line(error)}") from error
 

@@ -150,7 +150,9 @@ class OrtProgram:
         if len(inputs) != 1 or inputs[0].type not in _DTYPES:
             raise MeasurementError(f"{artefact.path} takes {len(inputs)} inputs; give a network with one image input")
         shape = artefact.input_shape or tuple(d if isinstance(d, int) else 1 for d in inputs[0].shape)
-        self._input = ort.OrtValue.ortvalue_from_numpy(random_input(shape, _DTYPES[inputs[0].type]))
+        values = random_input(shape, _DTYPES[inputs[0].type])
+        self._input = ort.OrtValue.ortvalue_from_numpy(values)
+        self._renew = partial(self._input.update_inplace, values)
         self._binding.bind_ortvalue_input(inputs[0].name, self._input)
         self._outputs: list[Any] = []
         first = session.run(None, {inputs[0].name: self._input.numpy()})
@@ -166,11 +168,11 @@ class OrtProgram:
         call = partial(self._session.run_with_iobinding, self._binding)
         try:
             with pinned(self._cores):
-                return time_calls(call, how, own_thread_only=self._threads == 1)
+                return time_calls(call, how, own_thread_only=self._threads == 1, renew=self._renew)
         except Exception as error:  # the runtime's exceptions share no base of their own
             raise MeasurementError(f"onnxruntime failed to run {self._name}: {one_line(error)}") from error
 
     def close(self) -> None:
         """Free the session."""
-        self._session = self._binding = self._input = None
+        self._session = self._binding = self._input = self._renew = None
         self._outputs = []

@@ -16,6 +16,7 @@ from profiler.measure.stopping import StopSettings, read_stop
 _FIELDS: Mapping[str, tuple[str, str | None]] = {
     "block_s": ("block", "min_time_s"),
     "block_warmup_s": ("block", "warmup_s"),
+    "block_cold_mib": ("block", "cold_mib"),
     "network_s": ("network", "min_time_s"),
     "network_warmup_s": ("network", "warmup_s"),
     "reference_s": ("reference", "min_time_s"),
@@ -29,7 +30,7 @@ _FIELDS: Mapping[str, tuple[str, str | None]] = {
     "min_rounds": ("stop", "min_rounds"),
     "max_rounds": ("stop", "max_rounds"),
 }
-_WHOLE = ("min_rounds", "max_rounds")
+_WHOLE = ("min_rounds", "max_rounds", "block_cold_mib")
 _STOP = "stop"  # a rule by its name with its parameters, as --stop takes it
 
 

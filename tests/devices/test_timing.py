@@ -23,7 +23,12 @@ class Machine:
 
     def measure(self, how, *, own_thread_only=True):
         return time_calls(
-            self.call, how, own_thread_only=own_thread_only, wall_ns=lambda: self.wall_ns, cpu_ns=lambda: self.core_ns
+            self.call,
+            how,
+            own_thread_only=own_thread_only,
+            wall_ns=lambda: self.wall_ns,
+            cpu_ns=lambda: self.core_ns,
+            switches=lambda: 0,
         )
 
 
@@ -96,6 +101,22 @@ def test_a_visit_without_an_undisturbed_sample_ends_and_gives_the_time_on_the_co
     assert samples.flags == ("disturbed",)
     assert set(samples.times_ms) == {1.0}
     assert machine.wall_ns <= 3 * 20_000_000 + 2 * 5_000_000
+
+
+def test_before_each_cold_call_memory_is_overwritten_and_the_input_written_anew():
+    machine, happened = Machine((10_000, 10_000)), []
+    samples = time_calls(
+        lambda: (happened.append("call"), machine.call()),
+        Slice(min_time_s=0.0, min_runs=4, warmup_runs=1, cold_mib=1),
+        own_thread_only=True,
+        renew=lambda: happened.append("input"),
+        wall_ns=lambda: machine.wall_ns,
+        cpu_ns=lambda: machine.core_ns,
+        switches=lambda: 0,
+    )
+    assert happened == ["call", *4 * ["input", "call"]]
+    assert samples.times_ms == (0.01,) * 4
+    assert samples.runs == 4
 
 
 def test_time_off_the_core_means_nothing_where_other_threads_do_the_work():
