@@ -152,7 +152,7 @@ class OrtProgram:
         shape = artefact.input_shape or tuple(d if isinstance(d, int) else 1 for d in inputs[0].shape)
         values = random_input(shape, _DTYPES[inputs[0].type])
         self._input = ort.OrtValue.ortvalue_from_numpy(values)
-        self._renew = partial(self._input.update_inplace, values)
+        self._renew: Any = partial(self._input.update_inplace, values)
         self._binding.bind_ortvalue_input(inputs[0].name, self._input)
         self._outputs: list[Any] = []
         first = session.run(None, {inputs[0].name: self._input.numpy()})
