@@ -53,7 +53,12 @@ def train(
     resolution: Annotated[
         int | None, typer.Option(min=32, help="Side of the training images; the table's where it is small, else 32.")
     ] = None,
-    epochs: Annotated[float | None, typer.Option(help="Of the supernet; the data set's preset unless given.")] = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Of the supernet; the data set's preset unless given. 0 evaluates --supernet as it is."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with what is there.")] = False,
     json: JsonOption = False,

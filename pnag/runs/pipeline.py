@@ -33,6 +33,7 @@ from pnag.supernet.supernet import Supernet
 from pnag.supernet.training import SUPERNET as SUPERNET_FILE
 from pnag.supernet.training import Progress
 from pnag.supernet.training_config import TrainConfig, preset
+from pnag.supernet.transfer import fine_tuning, fits
 
 SMALL_RESOLUTION = 32
 _LARGEST_SMALL_RESOLUTION = 64
@@ -109,9 +110,9 @@ class _Training:
                 "resolution; give a table of one, or --accuracy with accuracies at each"
             )
         if self.request.data is not None:
-            data = self._data
+            _ = self._data
             if self.request.supernet is not None:
-                _ = Supernet.load(self.request.supernet, self._trained_space(data))
+                _ = self._trains_on
         if self.request.archive is not None:
             _ = self._given
 
@@ -171,9 +172,10 @@ class _Training:
     def _compare(self, archive: AccuracyArchive) -> None:
         """Say so if given accuracies are of another supernet than the weights; rounds may not mix the two."""
         assert self.request.supernet is not None
-        supernet = Supernet.load(self.request.supernet, self._trained_space(self._data))
-        if archive.source.get("supernet") == supernet.sha256():
-            return
+        if not self._trains_on:
+            supernet = Supernet.load(self.request.supernet, self._trained_space(self._data))
+            if archive.source.get("supernet") == supernet.sha256():
+                return
         if self.request.rounds:
             raise ArchiveError(
                 f"archive {self.request.archive} was not measured with {self.request.supernet}, and --rounds would add "
@@ -193,6 +195,20 @@ class _Training:
     def _trained_space(self, data: ImageData) -> SearchSpace:
         """The space of a supernet for these images."""
         return replace(self.space.at(data.resolution), classes=data.classes)
+
+    @cached_property
+    def _trains_on(self) -> bool:
+        """Whether a given supernet is trained on from, for other classes or as long as asked, or evaluated as it is."""
+        checkpoint, epochs, data = self.request.supernet, self.request.epochs, self._data
+        if checkpoint is None:
+            return False
+        same = fits(checkpoint, self._trained_space(data), data.class_names)
+        if epochs == 0 and not same:
+            raise RunError(
+                f"{checkpoint} tells other classes apart than the {data.classes} of {data.name}, and --epochs 0 trains "
+                "no new classifier; leave it out, or give more"
+            )
+        return bool(epochs) if epochs is not None else not same
 
     def _archive(self) -> AccuracyArchive:
         """The archive so far: loaded, asked of a supernet, or from before."""
@@ -262,11 +278,12 @@ class _Training:
                 )
             return self.team.open(replace(task, checkpoint=self.run.path(done["path"])), data)
         with self.run.stage("supernet") as record:
-            if self.request.supernet is not None:
-                path = self.request.supernet.resolve()
+            given = self.request.supernet.resolve() if self.request.supernet else None
+            if given is not None and not self._trains_on:
+                path = given
                 supernet = self.team.open(replace(task, checkpoint=path), data)
             else:
-                path = Path(SUPERNET) / SUPERNET_FILE
+                path, task = Path(SUPERNET) / SUPERNET_FILE, replace(task, start=given)
                 with self.progress("training the supernet", 100) as progress:
                     supernet = self.team.open(task, data, progress)
             record |= {
@@ -294,7 +311,9 @@ class _Training:
 
     def _config(self) -> TrainConfig:
         config = replace(preset(str(self.request.data)), seed=self.request.seed)
-        return config if self.request.epochs is None else replace(config, epochs=self.request.epochs)
+        if self.request.supernet is not None:
+            config = fine_tuning(config)
+        return replace(config, epochs=self.request.epochs) if self.request.epochs else config
 
     # -- evaluator and generator ------------------------------------------------------------------------
 

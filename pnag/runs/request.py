@@ -46,13 +46,15 @@ class TrainRequest:
         record, evaluated = run.done("supernet"), run.done("archive")
         if record is None:
             raise RunError(f"{self.supernet} has no trained supernet; name another run, or a checkpoint")
+        same_data = self.data is None or locate_data(self.data) == record["data_name"]
+        known = run.path(ARCHIVE) if evaluated and same_data and not self.epochs else None  # of these weights
         return replace(
             self,
             supernet=run.path(record["path"]),
             data=self.data or record["data_name"],
             data_seed=record["data_seed"],
             resolution=self.resolution or record["space"]["resolution"],
-            accuracy=self.accuracy or (run.path(ARCHIVE) if evaluated else None),
+            accuracy=self.accuracy or known,
         )
 
     def check(self) -> None:
@@ -61,6 +63,8 @@ class TrainRequest:
             raise RunError("--accuracy gives the accuracies already; leave out --data, or give --supernet with it")
         if self.supernet and not self.data:
             raise RunError("--supernet needs images to evaluate it on; give --data, for instance imagefolder:DIR")
+        if self.epochs == 0 and not self.supernet:
+            raise RunError("--epochs 0 trains nothing; give --supernet, which is then evaluated as it is")
         if self.rounds and not self.data:
             raise RunError("--rounds asks the supernet for accuracies; give --data")
         find_method(self.method)

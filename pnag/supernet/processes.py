@@ -19,6 +19,8 @@ from pnag.supernet.collect import collect_archive
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.training import TORCHRUN, Progress, make_fabric, train_supernet
 from pnag.supernet.training_config import TrainConfig
+from pnag.supernet.transfer import start_from
+from profiler.console import say
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class SupernetTask:
     """A supernet of `space` with the data set of a name and a seed: the one at `checkpoint`, or one that is trained
-    as `config` says, in the folder `out`.
+    as `config` says, in the folder `out`, from the weights of the checkpoint `start` where one is given.
     """
 
     space: SearchSpace
@@ -36,6 +38,7 @@ class SupernetTask:
     config: TrainConfig
     out: Path
     checkpoint: Path | None = None
+    start: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,19 @@ class Team:
         if task.checkpoint is not None:
             supernet = Supernet.load(task.checkpoint, task.space)
         else:
-            supernet = train_supernet(task.space, data, task.config, task.out, progress=progress, fabric=self._fabric)
+            start = None
+            if task.start is not None:
+                start = start_from(task.start, task.space, data.class_names, seed=task.config.seed, tell=self._say)
+            supernet = train_supernet(
+                task.space, data, task.config, task.out, start=start, progress=progress, fabric=self._fabric
+            )
         self._supernet, self._data = supernet, data
         return supernet
+
+    def _say(self, text: str) -> None:
+        """Only the first process speaks."""
+        if self.leads:
+            say(text)
 
     def _collect(self, tokens: Tokens, out: Path, progress: Progress | None = None) -> AccuracyArchive:
         assert self._supernet is not None

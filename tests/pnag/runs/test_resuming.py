@@ -24,6 +24,7 @@ from pnag.runs.request import TrainRequest
 from pnag.runs.run import ARCHIVE, GENERATOR, LOCK, Run
 from pnag.space.architecture import Architecture
 from pnag.supernet import collect
+from pnag.supernet.supernet import Supernet
 from profiler.console import Progress
 from tests.pnag.tiny import TINY_SPACE, coloured_squares, random_supernet
 from tests.tables import made_up_table
@@ -281,3 +282,36 @@ def test_a_moved_run_delivers(request_for: Requests, evaluator: Evaluator, tmp_p
 
 def _files(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# -- trained on for other classes ---------------------------------------------------------------------------
+
+
+def test_a_checkpoint_of_other_classes_is_trained_on_and_evaluated(request_for: Requests, tmp_path: Path) -> None:
+    other = random_supernet()
+    other.data = {"class_names": ["cat", "dog", "cow"]}
+    other.save(tmp_path / "other.safetensors")
+    asked = request_for("moved", supernet=tmp_path / "other.safetensors", epochs=1.0, rounds=0)
+    trained = train(asked)
+    record = trained.run.done("supernet")
+    assert record is not None
+    assert record["path"] == "supernet/supernet.safetensors"
+    assert len(trained.archive) == 22
+    moved = Supernet.load(trained.run.path(record["path"]), TINY_SPACE)
+    assert list(moved.data["class_names"]) == ["red", "green", "blue"]
+    assert moved.sha256() != other.sha256()
+    assert train(asked).run.done("supernet") == record
+    with pytest.raises(RunError, match="--epochs 0 trains no new classifier"):
+        train(request_for("none", supernet=tmp_path / "other.safetensors", epochs=0.0))
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(RunError, match="--epochs 0 trains nothing"):
+        train(request_for("none", supernet=None, epochs=0.0))
+
+
+def test_with_no_epochs_a_checkpoint_is_evaluated_as_it_is(
+    request_for: Requests, evaluator: Evaluator, tmp_path: Path
+) -> None:
+    for name, changes in (("plain", {}), ("zero", {"epochs": 0.0})):
+        record = train(request_for(name, rounds=0, **changes)).run.done("supernet")
+        assert record is not None
+        assert record["path"] == str(tmp_path / "weights.safetensors")
