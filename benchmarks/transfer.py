@@ -4,8 +4,8 @@ r"""A supernet moved to classes that it has not seen, against one trained from f
     OMP_NUM_THREADS=1 python -m benchmarks.transfer --data parquet:DIR --images 1000     # CIFAR-10
 
 A supernet is trained on the first half of the classes, then trained on for the other half with few images, as
-`pnag-train --supernet` does it; beside it one with fresh weights is trained on the same images for as many steps. Prints
-test accuracies of the smallest and the largest network.
+`pnag-train --supernet` does it; beside it one with fresh weights is trained on the same images for as many steps.
+Prints test accuracies of the smallest and the largest network.
 """
 
 from __future__ import annotations
