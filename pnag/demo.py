@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pnag.errors import InfeasibleBudgetError
 from profiler.console import print_text, say
 
 _SHARES = (0.25, 0.5, 0.75)
@@ -31,7 +32,9 @@ def run_command(words: Sequence[str], *, again: bool = False) -> dict[str, Any]:
     if done.returncode != 0 and again:
         say("what an earlier demo left cannot be gone on with; starting over")
         return run_command([*words, "--fresh"])
-    if done.returncode != 0:
+    if done.returncode not in (0, InfeasibleBudgetError.exit_code):  # a budget that was not kept is in the answer
+        sys.exit(done.returncode)
+    if not done.stdout:
         sys.exit(done.returncode)
     document: dict[str, Any] = json.loads(done.stdout)
     return document

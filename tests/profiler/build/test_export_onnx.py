@@ -9,6 +9,7 @@ from lut.blocks import parse_block
 from profiler.build.artefacts import ArtefactCache
 from profiler.build.export_onnx import OPSET, OnnxFactory, write_onnx
 from profiler.build.modules import build_block, build_network, randomise
+from profiler.build.parity import parity
 from profiler.errors import ExportError
 
 KEYS = (
@@ -57,3 +58,32 @@ def test_a_module_that_cannot_be_exported_is_one_line(tmp_path):
     with pytest.raises(ExportError, match="cannot export") as caught:
         write_onnx(Strange().eval(), (4, 4), tmp_path / "x.onnx")
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("dynamic-int8", 0.05), ("int8", 0.4)])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_eight_bits_are_smaller_and_near(tmp_path, precision, limit, batch):
+    specs = [parse_block("mbconv-i24-o32-k5-e4-s2-relu-se1@16"), parse_block("head-i32-m64-f64-o10-hswish@8")]
+    network = randomise(build_network(specs))
+    write_onnx(network, (batch, 24, 16, 16), tmp_path / "plain.onnx")
+    write_onnx(network, (batch, 24, 16, 16), tmp_path / "small.onnx", precision)
+    assert (tmp_path / "small.onnx").stat().st_size < 0.7 * (tmp_path / "plain.onnx").stat().st_size
+    assert 0 < parity(network, tmp_path / "small.onnx", (batch, 24, 16, 16)) < limit
+    assert onnx.load(tmp_path / "small.onnx").graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+
+
+def test_ranges_are_those_of_the_given_images(tmp_path):
+    network = randomise(build_network([parse_block("head-i32-m64-f64-o10-hswish@8")]))
+    images = 30 * torch.randn(24, 32, 8, 8, generator=torch.Generator().manual_seed(1))
+    write_onnx(network, (1, 32, 8, 8), tmp_path / "given.onnx", "int8", calibration=images)
+    write_onnx(network, (1, 32, 8, 8), tmp_path / "normal.onnx", "int8")
+    given, normal = (
+        parity(network, tmp_path / name, (1, 32, 8, 8), images=images) for name in ("given.onnx", "normal.onnx")
+    )
+    assert given < normal / 2
+
+
+def test_files_of_other_precisions_are_kept_apart(tmp_path):
+    cache, specs = ArtefactCache(tmp_path), [parse_block("head-i32-m64-f64-o10-hswish@8")]
+    paths = {OnnxFactory(cache, 1, precision).make("head", specs).path for precision in ("float32", "int8")}
+    assert len(paths) == 2
