@@ -82,6 +82,7 @@ def _quantise(plain: Path, path: Path, precision: Precision, calibration: Tensor
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
+            reduce_range=True,  # or sums of products overflow on processors without 8-bit dot products
         )
     finally:
         root.setLevel(level)
