@@ -23,6 +23,11 @@ def encodable(text: str) -> str:
     return _SURROGATES.sub(lambda found: _escaped(ord(found[0])), text)
 
 
+def is_encodable(text: str) -> bool:
+    """Whether UTF-8 can hold `text`: libraries that take names as text refuse others, which a name of a file may be."""
+    return _SURROGATES.search(text) is None
+
+
 def _escaped(code: int) -> str:
     return f"\\x{code - _BYTES_START:02x}" if _FIRST_BYTE <= code <= _LAST_BYTE else f"\\u{code:04x}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -14,6 +15,7 @@ from lut.entry import SCHEMA_VERSION, columns_of
 from lut.errors import TableFormatError
 from lut.files import replacing
 from lut.formats.canonical import plain
+from lut.words import is_encodable
 
 METADATA_KEY = b"lut"
 SPEC_COLUMNS = (
@@ -43,7 +45,11 @@ def write_parquet(
     text = json.dumps(plain(metadata), sort_keys=True, allow_nan=False)
     arrow = pa.Table.from_pylist(absent, schema=_schema(schema)).replace_schema_metadata({METADATA_KEY: text.encode()})
     with replacing(path) as temporary:
-        pq.write_table(arrow, temporary, write_page_checksum=True)
+        if is_encodable(str(temporary)):
+            pq.write_table(arrow, temporary, write_page_checksum=True)
+        else:
+            with temporary.open("wb") as file:
+                pq.write_table(arrow, file, write_page_checksum=True)
 
 
 def read_parquet(path: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -58,7 +64,8 @@ def read_parquet(path: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any]
     if not path.is_file():
         raise TableFormatError(f"no latency table at {path}; make one with pnag-profile --out {path}")
     try:
-        arrow = pq.read_table(path, page_checksum_verification=True)
+        source = path if is_encodable(str(path)) else io.BytesIO(path.read_bytes())
+        arrow = pq.read_table(source, page_checksum_verification=True)
         rows = arrow.to_pylist()
         raw = (arrow.schema.metadata or {}).get(METADATA_KEY)
         metadata = None if raw is None else json.loads(raw)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lut.files import replacing
+from lut.words import is_encodable
 from pnag.accuracy.provenance import Provenance
 from pnag.errors import ArchitectureError, ArchiveError, SpaceError
 from pnag.space.architecture import Architecture
@@ -152,8 +154,8 @@ class AccuracyArchive:
         }
         table = pa.Table.from_pandas(frame, preserve_index=False)
         kept = {**(table.schema.metadata or {}), METADATA_KEY: json.dumps(metadata).encode()}
-        with replacing(path) as temporary:
-            pq.write_table(table.replace_schema_metadata(kept), temporary, compression="zstd")
+        with replacing(path) as temporary, temporary.open("wb") as file:  # pyarrow takes no name that is not UTF-8
+            pq.write_table(table.replace_schema_metadata(kept), file, compression="zstd")
 
     @classmethod
     def load(cls, path: str | Path, space: SearchSpace) -> Self:
@@ -216,7 +218,7 @@ def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
             return pd.read_csv(path), None
         import pyarrow.parquet as pq
 
-        table = pq.read_table(path)
+        table = pq.read_table(path if is_encodable(str(path)) else io.BytesIO(path.read_bytes()))
         raw = (table.schema.metadata or {}).get(METADATA_KEY)
         metadata = None if raw is None else json.loads(raw)
         return table.to_pandas(), metadata

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,12 @@ def test_what_is_no_table_is_refused_in_a_line(tmp_path, name, text, words):
 def test_a_marked_utf8_file_is_read(tmp_path):
     (tmp_path / "t.csv").write_text("\ufeffblock,latency_ms\n" + f"{SPACE.blocks()[0].key},1.0\n", encoding="utf-8")
     assert len(import_table(tmp_path / "t.csv", SPACE.blocks(), made_up_table().metadata).table.blocks) == 1
+
+
+def test_a_table_whose_name_is_not_text_is_kept(tmp_path):
+    path = tmp_path / os.fsdecode(b"wei\xdf.parquet")
+    made_up_table().save(path)
+    assert LatencyTable.load(path) == made_up_table()
 
 
 # -- is it plausible? ---------------------------------------------------------------------------------------

@@ -38,7 +38,8 @@ def rows(path, count=20, image="image", labels=None, names=CLASSES, **columns):
     data = {image: [{"bytes": picture(i % 2, i), "path": f"{i}.png"} for i in range(count)]} | labels | columns
     features = {name: {"names": list(names), "_type": "ClassLabel"} for name in labels}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-    pq.write_table(pa.table(data).replace_schema_metadata(metadata), path)
+    with path.open("wb") as file:
+        pq.write_table(pa.table(data).replace_schema_metadata(metadata), file)
 
 
 def read(name):
@@ -193,6 +194,13 @@ def test_parquet_files_where_publishers_put_them(tmp_path, train, test):
     rows(tmp_path / test, 6)
     rows(tmp_path / ".cache" / "train.parquet")
     assert read(f"parquet:{tmp_path}") == ([18, 2, 6], CLASSES, [])
+
+
+def test_parquet_files_whose_names_are_not_text(tmp_path):
+    place = tmp_path / os.fsdecode(b"f\xfcr")
+    rows(place / os.fsdecode(b"train-\xdf.parquet"))
+    rows(place / "test.parquet", 6)
+    assert read(f"parquet:{place}") == ([18, 2, 6], CLASSES, [])
 
 
 def test_shards_are_joined_by_number(tmp_path):
