@@ -1,6 +1,6 @@
 """Kill a profiling session at random moments, let it resume, and check that nothing finished was lost.
 
-    python -m benchmarks.kill_resume [--kills 100] [--seed 0]    10 to 20 minutes
+    python -m benchmarks.kill_resume [--kills 100] [--seed 0]    15 to 25 minutes
 
 The session is the real command with real files on the fake device. After every second kill the command is given
 with other options, or for another device, before the session goes on: it has to be refused, and to change nothing.
@@ -38,7 +38,7 @@ pause_s = {pause_s}
 _POLL_S = 0.005
 _LONGEST_RUN_S = 300.0
 _NETWORKS = 40
-_PAUSE_S = 0.05
+_PAUSE_S = 0.1  # long enough for a hundred kills before the session is over
 # What must not go on with the session's journal: each is added to its command, and takes the place of what it repeats.
 _OTHERS: tuple[tuple[str, ...], ...] = (
     ("--seed", "9"), ("--batch", "2"), ("--threads", "2"), ("--classes", "11"), ("--resolution", "64"),
