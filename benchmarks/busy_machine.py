@@ -92,7 +92,7 @@ def verify(folder: Path, given: argparse.Namespace) -> list[PairedResult]:
         backend.close()
 
 
-def table_row(name: str, document: dict[str, Any], limits: tuple[float, ...] | None) -> dict[str, Any]:
+def table_row(name: str, document: dict[str, Any], limits: tuple[float | None, ...] | None) -> dict[str, Any]:
     """One table as a line of the result."""
     fidelity, quality = document["fidelity"] or {}, document["quality"]
     mape, worst = 100 * fidelity.get("mape", float("nan")), 100 * fidelity.get("worst", float("nan"))
