@@ -118,7 +118,7 @@ class _Training:
 
     def identity(self) -> dict[str, Any]:
         """What the run is asked for. A data set that lies elsewhere now is the same one if its content is."""
-        asked, before = self.request.identity(), self._before
+        asked, before = {"space": self.space.name, **self.request.identity()}, self._before
         record = before.done("supernet") if before else None
         if before is None or record is None or asked["data"] is None:
             return asked

@@ -85,7 +85,8 @@ class Run:
         if not cls.is_in(directory):
             return run
         found = cls.load(directory)
-        if different := [key for key in run.asked if run.asked[key] != found.asked.get(key)]:
+        # What a run of an older release does not name cannot differ.
+        if different := [key for key in run.asked if key in found.asked and run.asked[key] != found.asked[key]]:
             raise RunError(
                 f"{directory} holds a run with {_difference(different[0], found.asked, run.asked)}; "
                 "choose another --out, or start over with --fresh"
