@@ -160,7 +160,7 @@ READERS = [
 OF_ANOTHER_SPACE = [
     (f"pnag-train {TRAIN.replace('good.csv', 'other-archive.parquet')} --out new",
      "archive other-archive.parquet is of space ofa-mbv3-w1.0 with width 1.0, not of ofa-mbv3-w0.25 with 0.25"),
-    ("pnag-train --lut other.parquet --accuracy good.csv --out run", "run with space = ofa-mbv3-w0.25, not ofa-mbv3-w1.0"),
+    ("pnag-train --lut other.parquet --accuracy good.csv --out run", "space = ofa-mbv3-w0.25, not ofa-mbv3-w1.0"),
     ("pnag-train --lut part.parquet --accuracy good.csv --out new", "is not in the table; profile it"),
     ("pnag-train --lut good.parquet --data digits --supernet tiny.safetensors --out new", "tiny.safetensors"),
     ("pnag-train --lut sides.parquet --accuracy good.csv --out new",
