@@ -84,6 +84,7 @@ def test_what_a_tool_prints(text, status, delegate):
 
 @FUZZ
 @given(TEXTS, TEXTS)
+@example("", "0-999999999999\n")
 def test_what_a_phone_says_of_itself(before, after):
     reading = parse_reading(before + after)
     assert reading.cpu_c is None or 1 <= reading.cpu_c <= 130

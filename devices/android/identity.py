@@ -24,7 +24,7 @@ echo __section kernel; uname -r"""
 # Qualcomm's numbers in /sys/devices/soc0/soc_id. The platform name msm8996 covers 820 and 821 alike.
 _SOC_IDS = {"246": "MSM8996", "291": "APQ8096", "305": "MSM8996pro", "310": "MSM8996au", "312": "APQ8096pro"}
 _PROPERTY = re.compile(r"^\[(?P<name>[^\]]+)\]: \[(?P<value>.*)\]$")
-_CPU_FILE = re.compile(rf"^{CPU}/cpu(?P<cpu>\d+)/cpufreq/\w+:(?P<value>.+)$")
+_CPU_FILE = re.compile(rf"^{CPU}/cpu(?P<cpu>\d{{1,4}})/cpufreq/\w+:(?P<value>.+)$")
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def parse_identity(text: str) -> Phone:
     max_mhz = {core: int(value) / 1000 for core, value in by_core(parts["clocks"]).items() if value.isdecimal()}
     cpuinfo = parts["cpuinfo"]
     listed = len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE))
-    present = re.fullmatch(r"(?:\d+-)?(\d+)", parts["present"].strip())
+    present = re.fullmatch(r"(?:\d{1,4}-)?(\d{1,4})", parts["present"].strip())
     count = int(present[1]) + 1 if present else max([listed, *(core + 1 for core in max_mhz), 1])
     governors = by_core(parts["governors"])
     online = _core_list(parts.get("online", ""), count)
