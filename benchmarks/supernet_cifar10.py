@@ -30,8 +30,8 @@ from lut.files import replacing
 from lut.journal import read_lines
 from lut.table import LatencyTable
 from pnag.accuracy.archive import AccuracyArchive
+from pnag.accuracy.predictor_fit import fit_posterior
 from pnag.data.load import ImageData, TensorSplit, load_data
-from pnag.generator.learning import train_to_propose
 from pnag.generator.proposals import rival_answers, spread_budgets, unknown
 from pnag.space.cost import CostModel
 from pnag.space.sampling import sample_archive
@@ -112,8 +112,9 @@ def near_frontier(archive: AccuracyArchive, cost: CostModel, n: int) -> Tokens:
     """At most `n` new architectures that may be the best under some budget, by all that the archive says."""
     space, seed = archive.space, len(archive)
     rng = np.random.default_rng([seed, 7])
-    generator, posterior = train_to_propose(space, cost, archive.tokens, archive.accuracy, seed=seed)
-    rivals = rival_answers(generator, posterior, spread_budgets(generator, n, rng), rng)
+    posterior = fit_posterior(space, archive.tokens, archive.accuracy, seed=seed)
+    budgets = spread_budgets(cost, (archive.tokens, archive.accuracy), n, rng)
+    rivals = rival_answers(cost, posterior, archive.tokens, budgets, rng)
     return unknown(np.unique(rivals, axis=0), archive.tokens)
 
 

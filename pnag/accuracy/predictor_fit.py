@@ -10,13 +10,16 @@ m(p) + (A - p) / (c - p), weighted by c - p since that is what the noise of an a
 stays that predicts held-out accuracies best, if it does so better than none, and further steps settle the merits.
 Where there are many accuracies, all this is done with some of them, and one more step takes all.
 
+Rows may count less than others (`spread`): a quadratic form that need not explain what is far from every answer fits
+better where answers are.
+
 Sources: Rasmussen and Williams, Gaussian Processes for Machine Learning, sections 2.1 and 5.4; McCullagh and
 Nelder, Generalized Linear Models, section 2.5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -57,35 +60,68 @@ def fit_predictor(
 
 
 def fit_posterior(
-    space: TokenSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0, report: Report | None = None
+    space: TokenSpace,
+    tokens: Tokens,
+    accuracy: Array,
+    *,
+    spread: Array | None = None,
+    start: Start | None = None,
+    seed: int = 0,
+    report: Report | None = None,
 ) -> Posterior:
-    """The same, with what is left open by these accuracies."""
+    """The same, with what is left open by these accuracies.
+
+    `spread` (n,) multiplies the noise variance of each row, 1 unless given. `start` is where learning
+    from fewer of the same accuracies ended: the search for strengths goes on there, and no other ceiling is tried.
+    """
     if len(tokens) < _FEWEST:
         raise ArchiveError(f"{len(tokens)} accuracies are too few to learn from; give {_FEWEST} or more")
-    order = np.random.default_rng(seed).permutation(len(tokens))
+    order = _drawn_order(len(tokens), spread, np.random.default_rng(seed))
     some = np.sort(order[:_DUAL_ROWS])
     rows = np.searchsorted(some, np.sort(order[: len(some)][:_EVIDENCE_ROWS]))
     low, high = float(accuracy.min()), float(accuracy.max())
-    learner = _Learner(FeatureMap(space), tokens[some], accuracy[some], (low, high))
-    steps = _Steps(learner, Evidence.of(learner.features, learner.x[rows]), rows, report or (lambda share: None))
+    counts = np.ones(len(tokens)) if spread is None else spread**-0.5
+    learner = _Learner(FeatureMap(space), tokens[some], accuracy[some], counts[some], (low, high))
+    evidence = Evidence.of(learner.features, learner.x[rows])
+    begun = None if start is None else Strengths(np.exp(start.end[:-1]), float(np.exp(start.end[-1])), start.end)
+    steps = _Steps(learner, evidence, rows, report or (lambda share: None), begun)
     best = last = steps.take(None, np.inf)
-    for headroom in _HEADROOMS if high > low else ():
-        last = steps.take(last.predictor, high + headroom * (high - low))
+    for ceiling in _ceilings(start, low, high):
+        last = steps.take(last.predictor, ceiling)
         if last.predictor.error > best.predictor.error:
             break
         best = last
-    for _ in range(_SETTLING_STEPS if np.isfinite(best.predictor.ceiling) else 0):
+    for _ in range(_SETTLING_STEPS if np.isfinite(best.predictor.ceiling) and start is None else 0):
         settled = steps.take(best.predictor, best.predictor.ceiling)
         if settled.predictor.error > best.predictor.error:
             break
         best = settled
     if len(some) < len(tokens):
-        every = _Learner(learner.features, tokens, accuracy, (low, high))
+        every = _Learner(learner.features, tokens, accuracy, counts, (low, high))
         target = every.target(best.predictor, best.predictor.ceiling)
         best = replace(best, predictor=every.learn(target, best.strengths))
     if report is not None:
         report(1.0)
     return best
+
+
+def _drawn_order(n: int, spread: Array | None, rng: np.random.Generator) -> Index:
+    """All rows in random order; those of little spread tend to be first.
+
+    Source: Efraimidis and Spirakis, Weighted Random Sampling with a Reservoir, 2006, as a race of exponentials.
+    """
+    return rng.permutation(n) if spread is None else np.argsort(rng.exponential(spread), kind="stable")
+
+
+def _ceilings(start: Start | None, low: float, high: float) -> Sequence[float]:
+    """The ceilings to try one after another."""
+    if high <= low:
+        return ()
+    if start is None:
+        return [high + headroom * (high - low) for headroom in _HEADROOMS]
+    if np.isinf(start.ceiling):
+        return ()
+    return (max(start.ceiling, high + _HEADROOMS[-1] * (high - low)),)
 
 
 @dataclass(frozen=True)
@@ -117,6 +153,14 @@ class _Target:
 
 
 @dataclass(frozen=True)
+class Start:
+    """Where the search for strengths ended (groups + 1,), and the ceiling that was found best, as a fraction."""
+
+    end: Array
+    ceiling: float
+
+
+@dataclass(frozen=True)
 class Posterior:
     """A predictor, and what the accuracies that it was learnt from leave open."""
 
@@ -124,6 +168,11 @@ class Posterior:
     learner: _Learner
     target: _Target
     strengths: Strengths
+
+    @property
+    def end(self) -> Start:
+        """Where learning ended, for when there are more accuracies."""
+        return Start(self.strengths.end, self.target.ceiling)
 
     def draw(self, rng: np.random.Generator) -> AccuracyPredictor:
         """A predictor drawn from what is likely.
@@ -210,12 +259,14 @@ class _Steps:
 class _Learner:
     """Learns linear weights of the same architectures for targets that change.
 
-    `between` are the lowest and the highest accuracy, which predictions are held to.
+    `counts` (n,) is how much a row counts, as a factor of its residual; `between` are the lowest and the highest
+    accuracy, which predictions are held to.
     """
 
     features: FeatureMap
     tokens: Tokens
     accuracy: Array
+    counts: Array
     between: tuple[float, float]
 
     @cached_property
@@ -230,11 +281,11 @@ class _Learner:
     def target(self, last: AccuracyPredictor | None, ceiling: float) -> _Target:
         """What is learnt next: the accuracies, or merits near those that the last predictor gives."""
         if last is None or np.isinf(ceiling):
-            return _Target(self.accuracy, np.ones(len(self.accuracy)), ceiling)
+            return _Target(self.accuracy, self.counts, ceiling)
         at = np.clip(last(self.tokens), *self.between)
         missing = ceiling - at
         mean = float(missing.mean())
-        return _Target((self.accuracy - at) / missing - np.log(missing), missing / mean, ceiling, mean)
+        return _Target((self.accuracy - at) / missing - np.log(missing), self.counts * missing / mean, ceiling, mean)
 
     def learn(self, target: _Target, strengths: Strengths) -> AccuracyPredictor:
         """The predictor for a target, and its errors."""
@@ -257,9 +308,10 @@ class _Learner:
             ceiling=ceiling,
         )
         predicted = found.accuracy(y[judged] - scale * residual / weight[judged])
+        squared = np.square(predicted - self.accuracy[judged])
         return replace(
             found,
-            error=float(np.sqrt(np.mean((predicted - self.accuracy[judged]) ** 2))),
+            error=float(np.sqrt(np.average(squared, weights=self.counts[judged] ** 2))),
             rank_correlation=rank_correlation(predicted, self.accuracy[judged]),
         )
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lut.calibration.fit import upper_margin
 from lut.files import replacing
+from pnag.accuracy.nearby import Nearby
 from pnag.accuracy.predictor import AccuracyPredictor
 from pnag.accuracy.provenance import Provenance
 from pnag.errors import InfeasibleBudgetError, PnagError, RunError
@@ -55,9 +56,9 @@ class Candidate:
     `cost_ms` is c(a); `margin` is how far above it a network may measure at that confidence, relative, and
     `limit_ms` = budget / (1 + margin) the highest cost that the budget allows. `score` is the
     evaluator's, `accuracy` the predicted one (measured, for methods that only pick among measured networks)
-    and `accuracy_error` the predictor's root mean square error on architectures it had not seen. `confidence` is None
-    where the table has no unseen networks, which leaves no basis for one (the margin is 0 then), or where the margin
-    was given.
+    and `accuracy_error` its typical error: the predictor's root mean square error on architectures it had not seen,
+    less where the network is near ones whose accuracy is known. `confidence` is None where the table has no unseen
+    networks, which leaves no basis for one (the margin is 0 then), or where the margin was given.
     """
 
     architecture: Architecture
@@ -174,14 +175,14 @@ class Generator:
         limits = np.array([self._limit(budget, margin, confidence) for budget in budgets_ms])
         tokens, costs = self._search(limits, candidates, seed)
         scores = self.evaluator(tokens, costs, limits)
-        accuracy = self._accuracy(tokens)
+        accuracy, error = self._accuracy(tokens)
         return [
             Candidate(
                 architecture=architecture,
                 cost_ms=float(costs[row]),
                 score=float(scores[row]),
                 accuracy=float(accuracy[row]),
-                accuracy_error=self.accuracy_error,
+                accuracy_error=float(error[row]),
                 budget_ms=float(budgets_ms[row]),
                 limit_ms=float(limits[row]),
                 confidence=confidence if self.judged and by_confidence else None,
@@ -238,7 +239,7 @@ class Generator:
         """The best known networks under each limit, shape (n, at most `_KNOWN_STARTS`, length)."""
         if self.known is None:
             return np.empty((len(limits), 0, self.space.length), dtype=np.int8)
-        cost, accuracy = self.costs(self.known), evaluator.predictor(self.known)
+        cost, accuracy = self.costs(self.known), evaluator.worth(self.known)
         scores = evaluator.combine(accuracy[None], cost[None], limits[:, None])  # (n, known)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :_KNOWN_STARTS]
         starts: Tokens = self.known[best]
@@ -253,9 +254,14 @@ class Generator:
         order = np.argsort(-scores, axis=1, kind="stable")
         return np.take_along_axis(pool, order[:, :, None], axis=1), np.take_along_axis(scores, order, axis=1)
 
-    def _accuracy(self, tokens: Tokens) -> Array:
-        predicted = np.clip(self.evaluator.predictor(tokens), 0.0, 1.0)  # a regression may leave the range
-        return self.proposer.measured(tokens, predicted) if isinstance(self.proposer, Pool) else predicted
+    def _accuracy(self, tokens: Tokens) -> tuple[Array, Array]:
+        """Accuracies of answers and their typical errors, both (n,)."""
+        if isinstance(self.evaluator, RuleEvaluator):
+            predicted, error = self.evaluator.expected(tokens)
+        else:
+            predicted, error = self.evaluator.predictor(tokens), np.full(len(tokens), self.accuracy_error)
+        predicted = np.clip(predicted, 0.0, 1.0)  # a regression may leave the range
+        return self.proposer.measured(tokens, predicted) if isinstance(self.proposer, Pool) else predicted, error
 
     def with_metadata(self, **values: Any) -> Self:
         """The same generator with more metadata."""
@@ -283,6 +289,8 @@ class Generator:
         arrays |= _prefixed("proposer", self.proposer.arrays())
         if self.known is not None:
             arrays["known"] = self.known
+        if isinstance(self.evaluator, RuleEvaluator) and self.evaluator.nearby is not None:
+            arrays |= _prefixed("nearby", self.evaluator.nearby.arrays())
         if isinstance(self.evaluator, RankingEvaluator):
             arrays |= _prefixed("ranking", self.evaluator.arrays())
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -310,10 +318,12 @@ class Generator:
     def _from_parts(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         space = SearchSpace.from_dict(header["space"])
         predictor = AccuracyPredictor.from_arrays(space, _part("predictor", arrays))
+        known_near = _part("nearby", arrays)
+        nearby = Nearby.from_arrays(space, known_near) if known_near else None
         evaluator: Evaluator = (
             RankingEvaluator.from_arrays(predictor, _part("ranking", arrays))
             if header["rule"] is None
-            else RuleEvaluator(predictor, header["rule"])
+            else RuleEvaluator(predictor, header["rule"], nearby)
         )
         proposer = Pool if header["proposer"] == "pool" else Policy
         layer_ms, sides = arrays["costs/layer_ms"], space.resolution_choices

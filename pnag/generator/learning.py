@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnag.accuracy.predictor import AccuracyPredictor
-from pnag.accuracy.predictor_fit import Posterior, fit_posterior
 from pnag.errors import ArchiveError
 from pnag.generator.generate import Generator
-from pnag.generator.methods import PREDICTOR_SHARE, Problem, find_method
+from pnag.generator.methods import Problem, find_method
 from pnag.generator.policy import PolicySettings
-from pnag.generator.proposals import propose
+from pnag.generator.rounds import RoundsDone, ask_in_rounds
 from pnag.search.evolution import Ask
 from pnag.space.cost import CostModel
 from pnag.space.search_space import SearchSpace
@@ -25,9 +24,10 @@ Array = NDArray[np.float64]
 Progress = Callable[[float], None]
 
 FIRST_EVALUATIONS = 500
-ROUNDS = 5
-EVALUATIONS_PER_ROUND = 300
-_FIRST_SHARE, _FEWEST_FIRST = 0.25, 10  # of all evaluations, drawn at random before the rounds
+ROUNDS = 16
+EVALUATIONS_PER_ROUND = 100
+_ROUNDS_SHARE = 0.8  # of the time, with 2,000 accuracies in all
+_FIRST_SHARE, _FEWEST_FIRST = 0.15, 10  # of all evaluations, drawn at random before the rounds
 
 
 def train_generator(
@@ -82,14 +82,6 @@ def rounds_of(evaluations: int, rounds: int = ROUNDS) -> tuple[int, int]:
     return first, max(1, (evaluations - first) // rounds)
 
 
-@dataclass(frozen=True)
-class RoundsDone:
-    """How far rounds have come: so many have made their proposals, and what draws them is in this state now."""
-
-    number: int = 0
-    random_state: Mapping[str, Any] | None = None
-
-
 def train_in_rounds(
     space: SearchSpace,
     cost_model: CostModel,
@@ -106,7 +98,7 @@ def train_in_rounds(
     remember: Callable[[Tokens, RoundsDone], None] | None = None,
     **options: Any,
 ) -> tuple[Generator, Tokens, Array]:
-    """Spend accuracy evaluations where they tell most: train, propose (`pnag.generator.proposals`), ask, train again.
+    """Spend accuracy evaluations where the answers are (`pnag.generator.rounds`), then train the generator once.
 
     Starts from an archive if one is given, else from `first` random architectures that `ask` answers. Returns
     the generator with the grown archive, (M, length) and (M,). `options` go to `train_generator`.
@@ -115,49 +107,20 @@ def train_in_rounds(
     last of these as `done`, and an archive that has grown by all proposals until then, the call goes on from there
     to the same result.
     """
-    rng, done = np.random.default_rng([seed, 7]), done or RoundsDone()
-    if done.random_state is not None:
-        rng.bit_generator.state = dict(done.random_state)
     if tokens is None or accuracy is None:
-        tokens = space.sample(first, rng)
+        tokens = space.sample(first, np.random.default_rng([seed, 7]))
         accuracy = ask(tokens)
-    report = progress or (lambda share: None)
-    for number in range(min(done.number, rounds), rounds + 1):
-        generator, posterior = train_to_propose(
-            space, cost_model, tokens, accuracy, seed=seed + number,
-            progress=_Part(report, number / (rounds + 1), 1 / (rounds + 1)), **options,
-        )  # fmt: skip
-        if number < rounds:
-            proposed = propose(generator, posterior, tokens, per_round, rng)
-            if not len(proposed):
-                break  # the whole space is known
-            if remember is not None:
-                remember(proposed, RoundsDone(number + 1, rng.bit_generator.state))
-            tokens = np.concatenate([tokens, proposed])
-            accuracy = np.concatenate([accuracy, ask(proposed)])
-    report(1.0)
-    return generator, tokens, accuracy
-
-
-def train_to_propose(
-    space: SearchSpace,
-    cost_model: CostModel,
-    tokens: Tokens,
-    accuracy: Array,
-    *,
-    seed: int = 0,
-    progress: Progress | None = None,
-    **options: Any,
-) -> tuple[Generator, Posterior]:
-    """A generator, and what its accuracies leave open: what `propose` needs. `options` go to `train_generator`."""
     _check_archive(space, tokens, accuracy)
     report = progress or (lambda share: None)
-    posterior = fit_posterior(space, tokens, accuracy, seed=seed, report=_Part(report, 0, PREDICTOR_SHARE))
-    generator = train_generator(
-        space, cost_model, tokens, accuracy, seed=seed, learnt=posterior.predictor,
-        progress=_Part(report, PREDICTOR_SHARE, 1 - PREDICTOR_SHARE), **options,
+    learnt = ask_in_rounds(
+        cost_model, ask, tokens, accuracy, rounds=rounds, per_round=per_round, seed=seed,
+        report=_Part(report, 0, _ROUNDS_SHARE), done=done, remember=remember,
     )  # fmt: skip
-    return generator, posterior
+    generator = train_generator(
+        space, cost_model, learnt.tokens, learnt.accuracy, seed=seed, learnt=learnt.posterior.predictor,
+        progress=_Part(report, _ROUNDS_SHARE, 1 - _ROUNDS_SHARE), **options,
+    )  # fmt: skip
+    return generator, learnt.tokens, learnt.accuracy
 
 
 @dataclass(frozen=True)

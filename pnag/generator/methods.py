@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pnag.accuracy.nearby import MOST_ROWS, fit_nearby
 from pnag.accuracy.predictor import AccuracyPredictor
 from pnag.accuracy.predictor_fit import fit_predictor
 from pnag.errors import PnagError
@@ -20,6 +21,7 @@ from pnag.generator.generate import Generator
 from pnag.generator.policy import PolicySettings, train_policy
 from pnag.search.evaluator import Evaluator, RuleEvaluator
 from pnag.search.evolution import Ask, evolve
+from pnag.search.frontier import behind_frontier
 from pnag.search.known_networks import Pool
 from pnag.search.memory import Memory
 from pnag.search.ranking import train_ranking
@@ -87,15 +89,26 @@ class Method:
 
 
 def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
-    """LSTM under a rule; `steps` exchanges of refinement for examples and answers, 0 for policy gradient alone."""
-    costs, evaluator = problem.costs, RuleEvaluator(problem.predictor(), rule)
-    memory = problem.memory(evaluator) if steps else None
+    """LSTM under a rule; `steps` exchanges of refinement for examples and answers, 0 for policy gradient alone.
+
+    What is refined counts on known networks near it; the best known network is an answer to fall back on.
+    """
+    costs, predictor = problem.costs, problem.predictor()
+    if not steps:
+        evaluator, memory, best = RuleEvaluator(predictor, rule), None, None
+    else:
+        behind = behind_frontier(costs(problem.tokens), problem.accuracy)
+        near = np.argsort(behind, kind="stable")[:MOST_ROWS]
+        evaluator = RuleEvaluator(predictor, rule, fit_nearby(predictor, problem.tokens[near], problem.accuracy[near]))
+        memory, best = problem.memory(evaluator), problem.tokens[behind == 0]
+        memory.offer(best)
     policy = train_policy(
         costs, evaluator, problem.policy, memory=memory, seed=problem.seed, report=problem.report_rest
     )
-    if memory is None:
+    if memory is None or best is None:
         return Generator(costs, evaluator, policy, steps=0)
-    return Generator(costs, evaluator, policy.calibrated(costs, problem.seed), steps=steps, known=memory.networks)
+    known = np.unique(np.concatenate([memory.networks, best]), axis=0)
+    return Generator(costs, evaluator, policy.calibrated(costs, problem.seed), steps=steps, known=known)
 
 
 def _pnag(problem: Problem) -> Generator:

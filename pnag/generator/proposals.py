@@ -1,25 +1,26 @@
-"""Which architectures to ask about next: those whose accuracies would best tell what to answer.
+"""Which architectures to ask about next: plausible answers, and those that tell plausible answers apart.
 
 What is not known yet matters only where it decides which network is the best under a budget. So predictors are drawn
-from what the known accuracies leave open, and the generator answers budgets under each of them: rivals of what it
-answers by the best guess. Asked about are then the networks that, together, leave least open of how much better the
-rivals are. These need not be near the frontier themselves: an accuracy far below the ceiling says more of a merit, so
-that a unit of a rival is best seen in a small network, and one network may tell many rivals apart.
+from the posterior distribution, and budgets are answered under each of them (Thompson sampling). Half of the
+questions are about these answers themselves: where the predictor's form is wrong, nothing else corrects it there.
+The other half are about networks whose accuracies, together, leave the least posterior variance of how much better the
+drawn answers are than the best guesses. These need not be near the frontier themselves: an accuracy far below the
+ceiling says more of a merit, so that a unit of a rival is best seen in a small network, and one network may tell many
+rivals apart.
 
-Sources: Yu et al., Active Learning via Transductive Experimental Design, 2006; Fiez et al., Sequential Experimental
-Design for Transductive Linear Bandits, 2019; Russo et al., A Tutorial on Thompson Sampling, 2018.
+Sources: Russo et al., A Tutorial on Thompson Sampling, 2018; Yu et al., Active Learning via Transductive Experimental
+Design, 2006; Fiez et al., Sequential Experimental Design for Transductive Linear Bandits, 2019.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
+from pnag.accuracy.predictor import AccuracyPredictor
 from pnag.accuracy.predictor_fit import Posterior
-from pnag.generator.generate import Generator
 from pnag.search.evaluator import RuleEvaluator
+from pnag.search.refine import Refiner, cheapest_tokens
 from pnag.space.cost import CostModel
 from pnag.space.sampling import sample_tilted
 from pnag.space.tokens import Tokens, unit_tokens
@@ -27,39 +28,78 @@ from pnag.space.tokens import Tokens, unit_tokens
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-_DRAWS, _BUDGETS_A_DRAW = 30, 20
+_DRAWS, _BUDGETS_A_DRAW = 12, 40
+_GRID = 400
+_ELITES = 180
 _CROSSED, _PLANTED, _RANDOM = 1500, 3000, 500
 _CONSIDERED = 1500
+ANSWERS_SHARE = 0.5
 
 
-def propose(generator: Generator, posterior: Posterior, known: Tokens, n: int, rng: np.random.Generator) -> Tokens:
-    """`n` architectures worth asking about that are not known yet, the most telling first; shape (n, length).
+def propose(
+    costs: CostModel,
+    posterior: Posterior,
+    known: tuple[Tokens, Array],
+    n: int,
+    rng: np.random.Generator,
+    *,
+    answers_share: float = ANSWERS_SHARE,
+) -> Tokens:
+    """`n` architectures worth asking about that are not `known` yet; shape (n, length).
 
-    There are fewer where there are no more candidates: in small spaces, or for many thousands.
+    `known` are architectures (m, length) and their accuracies (m,). There are fewer where there are no more
+    candidates: in small spaces, or for many thousands.
     """
-    budgets = spread_budgets(generator, _DRAWS * _BUDGETS_A_DRAW, rng)
-    rivals = rival_answers(generator, posterior, budgets, rng)
-    guesses = _answers(generator, budgets)
+    tokens = known[0]
+    budgets = spread_budgets(costs, known, _DRAWS * _BUDGETS_A_DRAW, rng)
+    starts = _starts(costs, known, rng)
+    guesses = answers(costs, posterior.predictor, starts, budgets)
+    rivals = rival_answers(costs, posterior, starts, budgets, rng)
+    asked = unknown(_alternating(guesses, rivals, rng), tokens)[: round(answers_share * n)]
     plausible = np.unique(np.concatenate([guesses, rivals]), axis=0)
-    candidates = unknown(_candidates(plausible, generator.costs, rng), known)
-    if not len(candidates):
-        return candidates
-    return candidates[most_telling(posterior, guesses, rivals, candidates, n)]
+    candidates = unknown(_candidates(plausible, costs, rng), np.concatenate([tokens, asked]))
+    if len(candidates) and len(asked) < n:
+        telling = candidates[most_telling(posterior, guesses, rivals, candidates, n - len(asked))]
+        asked = np.concatenate([asked, telling])
+    return asked
 
 
-def spread_budgets(generator: Generator, n: int, rng: np.random.Generator) -> Array:
-    """`n` budgets in ms, one anywhere in each n-th of the range, in random order."""
-    low, high = generator.range_ms
-    return low + (high - low) * (rng.permutation(n) + rng.random(n)) / n
+def spread_budgets(costs: CostModel, known: tuple[Tokens, Array], n: int, rng: np.random.Generator) -> Array:
+    """`n` budgets in ms over the range, in random order, spread evenly along the frontier of what is `known`.
+
+    Half of the way along it is the budget's logarithm, the other half the accuracy that it brings: where accuracies
+    rise steeply there is more to find than where they level off.
+    """
+    tokens, accuracy = known
+    low, high = float(costs(cheapest_tokens(costs))[0]), costs.range_ms[1]
+    grid = np.linspace(low, high, _GRID)
+    cost = costs(tokens)
+    order = np.argsort(cost, kind="stable")
+    best = np.maximum.accumulate(accuracy[order])
+    reached = best[np.clip(np.searchsorted(cost[order], grid, side="right") - 1, 0, len(best) - 1)]
+    way = np.log(grid / low) / np.log(high / low) if high > low else np.linspace(0, 1, _GRID)
+    if reached[-1] > reached[0]:
+        way = (way + (reached - reached[0]) / (reached[-1] - reached[0])) / 2
+    budgets: Array = np.interp((rng.permutation(n) + rng.random(n)) / n, way, grid)
+    return budgets
 
 
-def rival_answers(generator: Generator, posterior: Posterior, budgets_ms: Array, rng: np.random.Generator) -> Tokens:
-    """What the generator would answer to each budget if accuracies were as drawn from what is open, (n, length)."""
-    rivals = np.empty((len(budgets_ms), generator.space.length), dtype=np.int8)
+def answers(costs: CostModel, predictor: AccuracyPredictor, starts: Tokens, budgets_ms: Array) -> Tokens:
+    """The best networks found for budgets (n,) by local search from the best of `starts` (m, length); (n, length)."""
+    evaluator = RuleEvaluator(predictor)
+    cost, accuracy = costs(starts), predictor(starts)
+    scores = evaluator.combine(accuracy[None], cost[None], budgets_ms[:, None])
+    return Refiner(evaluator, costs)(starts[scores.argmax(axis=1)], budgets_ms)
+
+
+def rival_answers(
+    costs: CostModel, posterior: Posterior, starts: Tokens, budgets_ms: Array, rng: np.random.Generator
+) -> Tokens:
+    """What would be answered to each budget if accuracies were as drawn from the posterior, (n, length)."""
+    rivals = np.empty((len(budgets_ms), starts.shape[1]), dtype=np.int8)
     draws = min(_DRAWS, len(budgets_ms))
     for first in range(draws):
-        imagined = replace(generator, evaluator=RuleEvaluator(posterior.draw(rng)))
-        rivals[first::draws] = _answers(imagined, budgets_ms[first::draws], seed=int(rng.integers(2**31)))
+        rivals[first::draws] = answers(costs, posterior.draw(rng), starts, budgets_ms[first::draws])
     return rivals
 
 
@@ -114,9 +154,26 @@ def _candidates(plausible: Tokens, costs: CostModel, rng: np.random.Generator) -
     return np.unique(np.concatenate([plausible, *whole, space.sample(_RANDOM, rng)]), axis=0)
 
 
-def _answers(generator: Generator, budgets_ms: Array, seed: int = 0) -> Tokens:
-    found = generator.generate_many(budgets_ms.tolist(), confidence=0.5, seed=seed)
-    return generator.space.encode([candidate.architecture for candidate in found])
+def _starts(costs: CostModel, known: tuple[Tokens, Array], rng: np.random.Generator) -> Tokens:
+    """What searches start from: known networks, the cheapest one, and crossings of the best known, unit by unit."""
+    tokens, accuracy = known
+    space, cost = costs.space, costs(tokens)
+    budgets = np.linspace(*costs.range_ms, _ELITES // 3)
+    within = np.where(cost[None] <= budgets[:, None], accuracy[None], -np.inf)
+    best = tokens[np.unique(np.argsort(-within, axis=1, kind="stable")[:, :3])]
+    units = best.reshape(len(best), space.units, -1)
+    crossed = units[rng.integers(len(units), size=(2 * _CROSSED, space.units)), np.arange(space.units)]
+    return np.unique(np.concatenate([tokens, cheapest_tokens(costs), crossed.reshape(-1, space.length)]), axis=0)
+
+
+def _alternating(guesses: Tokens, rivals: Tokens, rng: np.random.Generator) -> Tokens:
+    """Answers without repeats, one in three of them a best guess until there are no more."""
+    guesses, rivals = rng.permutation(np.unique(guesses, axis=0)), rng.permutation(np.unique(rivals, axis=0))
+    both = np.concatenate([guesses, rivals])
+    turn = np.concatenate([3 * np.arange(len(guesses)), 1.5 * np.arange(len(rivals))])
+    both = both[np.argsort(turn, kind="stable")]
+    _, first = np.unique(both, axis=0, return_index=True)
+    return both[np.sort(first)]
 
 
 def unknown(tokens: Tokens, known: Tokens) -> Tokens:

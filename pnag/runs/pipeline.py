@@ -18,7 +18,8 @@ from pnag.accuracy.archive import SHIPPED, AccuracyArchive
 from pnag.data.load import ImageData, load_data, locate_data
 from pnag.errors import ArchiveError, RunError
 from pnag.generator.generate import PROVENANCE, Generator
-from pnag.generator.learning import RoundsDone, rounds_of, train_generator, train_in_rounds
+from pnag.generator.learning import rounds_of, train_generator, train_in_rounds
+from pnag.generator.rounds import RoundsDone
 from pnag.runs.kept_images import keep_images
 from pnag.runs.plan import Plan
 from pnag.runs.plots import PlottedNetwork, plot_networks

@@ -12,7 +12,7 @@ import numpy as np
 
 from lut.files import replacing
 from pnag.errors import PnagError, RunError
-from pnag.generator.learning import RoundsDone
+from pnag.generator.rounds import RoundsDone
 from pnag.space.architecture import Architecture
 from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens

@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pnag.accuracy.nearby import Nearby
 from pnag.accuracy.predictor import AccuracyPredictor, LayerCodes
 from pnag.space.budget import interpolation
 from pnag.space.tokens import Tokens
@@ -25,6 +26,7 @@ Rule = Callable[[Array, Array, Array], Array]
 
 MNAS_EXPONENT = -0.07
 TUNAS_WEIGHT = -0.10
+CAUTION = 1.0  # how many typical errors a prediction is discounted by
 
 
 def dominance_rule(accuracy: Array, cost_ms: Array, budget_ms: Array) -> Array:
@@ -67,10 +69,30 @@ class Evaluator(Protocol):
 
 @dataclass
 class RuleEvaluator:
-    """Predicted accuracy and exact cost, made one score by the rule of that name."""
+    """Predicted accuracy and exact cost, made one score by the rule of that name.
+
+    Where `nearby` knows networks, they correct the prediction, and it counts for less by the doubt that is left: a
+    network is chosen before a known one only if what it is predicted to gain is more than that.
+    """
 
     predictor: AccuracyPredictor
     rule: str = "dominance"
+    nearby: Nearby | None = None
+
+    def expected(self, tokens: Tokens) -> tuple[Array, Array]:
+        """Accuracy to expect of architectures and the typical error of that, as fractions, both (n,)."""
+        predicted = self.predictor(tokens)
+        if self.nearby is None:
+            return predicted, np.full(len(tokens), self.predictor.error)
+        correction, doubt = self.nearby(tokens)
+        return predicted + correction, doubt
+
+    def worth(self, tokens: Tokens) -> Array:
+        """Accuracy that counts in a comparison, (n,): what is expected less the doubt."""
+        if self.nearby is None:
+            return self.predictor(tokens)
+        expected, doubt = self.expected(tokens)
+        return expected - CAUTION * doubt
 
     def combine(self, accuracy: Array, cost_ms: Array, budget_ms: Array) -> Array:
         """The rule, elementwise with broadcasting."""
@@ -78,7 +100,7 @@ class RuleEvaluator:
 
     def __call__(self, tokens: Tokens, cost_ms: Array, budget_ms: Array) -> Array:
         """Scores, shape (n,)."""
-        return self.combine(self.predictor(tokens), cost_ms, budget_ms)
+        return self.combine(self.worth(tokens), cost_ms, budget_ms)
 
 
 @dataclass

@@ -26,6 +26,15 @@ def on_frontier(cost_ms: ArrayLike, accuracy: ArrayLike) -> NDArray[np.bool_]:
     return out
 
 
+def behind_frontier(cost_ms: ArrayLike, accuracy: ArrayLike) -> Array:
+    """By how much each network is less accurate than the best of at most its cost, shape (n,); 0 on the frontier."""
+    cost, acc = np.asarray(cost_ms, dtype=float), np.asarray(accuracy, dtype=float)
+    order = np.lexsort((-acc, cost))
+    out = np.empty(len(acc))
+    out[order] = np.maximum.accumulate(acc[order]) - acc[order]
+    return out
+
+
 def hypervolume(cost_ms: ArrayLike, accuracy: ArrayLike, *, worst: tuple[float, float]) -> float:
     """Area of the plane that a set of networks dominates, in ms times accuracy; 0 for an empty set.
 

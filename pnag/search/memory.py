@@ -33,13 +33,14 @@ class Memory:
         Each cell starts from what it or a neighbour holds: a good network for one budget is nearly one for
         the next.
         """
-        self._offer(tokens)
+        self.offer(tokens)
         starts = self._tokens[np.clip(np.arange(_CELLS) + rng.integers(-1, 2, _CELLS), 0, _CELLS - 1)]
-        self._offer(self._refiner(starts, self._budgets))
+        self.offer(self._refiner(starts, self._budgets))
 
-    def _offer(self, tokens: Tokens) -> None:
+    def offer(self, tokens: Tokens) -> None:
+        """Keep those of `tokens` (n, length) that are better than what is remembered."""
         evaluator = self._refiner.evaluator
-        cost, accuracy = self._refiner.costs(tokens), evaluator.predictor(tokens)
+        cost, accuracy = self._refiner.costs(tokens), evaluator.worth(tokens)
         scores = evaluator.combine(accuracy[None], cost[None], self._budgets[:, None])  # (cells, n)
         best = scores.argmax(axis=1)
         score = scores[np.arange(_CELLS), best]

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from pnag.accuracy.predictor_fit import fit_posterior
-from pnag.generator.learning import train_generator
-from pnag.generator.proposals import most_telling, propose, rival_answers, spread_budgets
-from tests.pnag.search.learning_cases import QUICK, TINY, all_tokens, archive, tiny_costs
+from pnag.generator.proposals import answers, most_telling, propose, rival_answers, spread_budgets
+from tests.pnag.search.learning_cases import TINY, all_tokens, archive, tiny_costs
 
 TOKENS, ACCURACY = archive(tiny_costs(), 40)
 
@@ -14,11 +13,6 @@ TOKENS, ACCURACY = archive(tiny_costs(), 40)
 @pytest.fixture(scope="module")
 def posterior():
     return fit_posterior(TINY, TOKENS, ACCURACY)
-
-
-@pytest.fixture(scope="module")
-def generator(posterior):
-    return train_generator(TINY, tiny_costs(), TOKENS, ACCURACY, settings=QUICK, learnt=posterior.predictor)
 
 
 def pairs_and_candidates():
@@ -77,26 +71,57 @@ def test_where_nothing_is_open_there_still_is_a_choice(posterior):
     assert len(set(most_telling(posterior, guesses, guesses, candidates, 5))) == 5
 
 
-def test_proposals_are_new(generator, posterior):
-    proposed = propose(generator, posterior, TOKENS, 30, np.random.default_rng(0))
+def propose_for(posterior, known_tokens, n, **options):
+    known = (known_tokens, posterior.predictor(known_tokens))
+    return propose(tiny_costs(), posterior, known, n, np.random.default_rng(0), **options)
+
+
+def test_proposals_are_new(posterior):
+    proposed = propose_for(posterior, TOKENS, 30)
     known = {row.tobytes() for row in TOKENS}
     assert not any(row.tobytes() in known for row in proposed)
     assert len(np.unique(proposed, axis=0)) == len(proposed) == 30
     TINY.decode(proposed)
 
 
-def test_a_space_that_is_nearly_known_has_few_proposals_left(generator, posterior):
-    proposed = propose(generator, posterior, all_tokens()[7:], 30, np.random.default_rng(0))
+def test_answers_come_first_among_proposals(posterior):
+    proposed = propose_for(posterior, TOKENS, 10, answers_share=0.5)
+    told = posterior.predictor(proposed)
+    # An answer to a budget is better than nearly all networks of its cost, in the predictor's own eyes.
+    cost, every = tiny_costs()(proposed), all_tokens()
+    cheaper = tiny_costs()(every)[None] <= cost[:, None]
+    rank = ((posterior.predictor(every)[None] > told[:, None]) & cheaper).sum(axis=1) / cheaper.sum(axis=1)
+    assert np.median(rank[:5]) < 0.1
+
+
+def test_a_space_that_is_nearly_known_has_few_proposals_left(posterior):
+    proposed = propose_for(posterior, all_tokens()[7:], 30)
     assert {row.tobytes() for row in proposed} <= {row.tobytes() for row in all_tokens()[:7]}
-    assert propose(generator, posterior, all_tokens(), 30, np.random.default_rng(0)).shape == (0, TINY.length)
+    assert propose_for(posterior, all_tokens(), 30).shape == (0, TINY.length)
 
 
-def test_rivals_keep_their_budgets_and_differ_where_little_is_known(generator, posterior):
-    budgets = spread_budgets(generator, 60, np.random.default_rng(0))
-    low, high = generator.range_ms
-    share = np.sort((budgets - low) / (high - low))
-    assert (np.abs(share - (np.arange(60) + 0.5) / 60) <= 0.5 / 60).all()
-    rivals = rival_answers(generator, posterior, budgets, np.random.default_rng(1))
-    assert (tiny_costs()(rivals) <= budgets).all()
-    guesses = TINY.encode([found.architecture for found in generator.generate_many(budgets.tolist(), confidence=0.5)])
+def test_budgets_are_spread_along_the_frontier():
+    known = (all_tokens(), tiny_costs()(all_tokens()) / 100)
+    budgets = np.sort(spread_budgets(tiny_costs(), known, 60, np.random.default_rng(0)))
+    low, high = tiny_costs().range_ms
+    assert low <= budgets[0] <= budgets[-1] <= high
+    flat = (all_tokens(), np.full(len(all_tokens()), 0.5))
+    logs = np.log(np.sort(spread_budgets(tiny_costs(), flat, 60, np.random.default_rng(0))) / low) / np.log(high / low)
+    assert np.abs(logs - (np.arange(60) + 0.5) / 60).max() <= 0.6 / 60  # nothing to gain: evenly in the logarithm
+
+
+def test_accuracy_that_rises_late_draws_budgets_there():
+    cost = tiny_costs()(all_tokens())
+    middle = np.median(cost)
+    known = (all_tokens(), np.where(cost > middle, 0.9, 0.1))
+    budgets = spread_budgets(tiny_costs(), known, 200, np.random.default_rng(0))
+    step = np.ptp(cost) / 50
+    assert (np.abs(budgets - middle) < step).mean() > 0.3
+
+
+def test_rivals_keep_their_budgets_and_differ_where_little_is_known(posterior):
+    budgets = np.linspace(*tiny_costs().range_ms, 60)
+    rivals = rival_answers(tiny_costs(), posterior, TOKENS, budgets, np.random.default_rng(1))
+    assert (tiny_costs()(rivals)[1:] <= budgets[1:]).all()
+    guesses = answers(tiny_costs(), posterior.predictor, TOKENS, budgets)
     assert (rivals != guesses).any(axis=1).sum() > 5

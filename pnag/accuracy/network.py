@@ -1,0 +1,137 @@
+"""A model of accuracies: a small network over kernels, expand ratios and the resolution, run with numpy.
+
+Where accuracies are known in any number, as those of a published predictor are, a network learns them far better than
+a quadratic form does. It predicts for `pnag.search` as the quadratic form does, and can be asked without end.
+
+Inputs, all 0 but these: for each layer one of the kernels and one of the expand ratios, and one of the resolutions.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnag.accuracy.predictor import Codes, LayerCodes
+from pnag.errors import ArchiveError
+from pnag.space.tokens import Tokens, TokenSpace
+
+Array = NDArray[np.float64]
+Weights = NDArray[np.float32]
+
+_CHUNK = 4096
+_CHANGED_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class AccuracyNetwork:
+    """Fully connected layers with ReLU between them; weights (in, out), biases (out,).
+
+    Inputs are `layers` of the space times its kernels, then times its expand ratios, then `resolutions`. `resolution`
+    is the one that is predicted for. `error` is the root mean square error on architectures that took no part in the
+    learning, as a fraction, `rank_correlation` of the same.
+    """
+
+    space: TokenSpace
+    layers: tuple[tuple[Weights, Weights], ...]
+    resolutions: tuple[int, ...]
+    resolution: int
+    error: float
+    rank_correlation: float
+
+    def at(self, resolution: int) -> Self:
+        """The same for another resolution. Raises `ArchiveError` for one that it was not learnt for."""
+        if resolution not in self.resolutions:
+            known = ", ".join(map(str, self.resolutions))
+            raise ArchiveError(f"no accuracies for a resolution of {resolution}; the model knows {known}")
+        return replace(self, resolution=resolution)
+
+    @cached_property
+    def _table(self) -> Weights:
+        """What each code of each layer adds to the first hidden layer, (layers, codes, width)."""
+        space, codec = self.space, LayerCodes(self.space)
+        kernels, expands, weight = len(space.kernels), len(space.expands), self.layers[0][0]
+        of_kernels = weight[: codec.layers * kernels].reshape(codec.layers, 1, kernels, -1)
+        of_expands = weight[codec.layers * kernels :][: codec.layers * expands].reshape(codec.layers, expands, 1, -1)
+        table = np.zeros((codec.layers, codec.codes, weight.shape[1]), dtype=np.float32)
+        table[:, 1:] = (of_kernels + of_expands).reshape(codec.layers, expands * kernels, -1)
+        return table
+
+    @cached_property
+    def _offset(self) -> Weights:
+        """The first layer's bias with the resolution's weights, (width,)."""
+        weight, bias = self.layers[0]
+        row = len(weight) - len(self.resolutions) + self.resolutions.index(self.resolution)
+        return np.asarray(bias + weight[row], dtype=np.float32)
+
+    def __call__(self, tokens: Tokens) -> Array:
+        """Predicted accuracy, shape (n,), of canonical tokens of shape (n, length)."""
+        codec, out = LayerCodes(self.space), np.empty(len(tokens))
+        flat = self._table.reshape(-1, self._table.shape[2])
+        for start in range(0, len(tokens), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            out[part] = self._upwards(codec.one_hot(codec.of(tokens[part])) @ flat + self._offset)
+        return out
+
+    merit = __call__
+
+    def accuracy(self, merit: Array) -> Array:
+        """Accuracy of networks of that merit: the same."""
+        return merit
+
+    def changes(self, codes: Codes) -> Array:
+        """What setting one layer to another code adds, (n, layers, codes); 0 for the present code."""
+        n, layers, width = len(codes), *self._table.shape[::2]
+        out = np.empty((n, *self._table.shape[:2]))
+        for start in range(0, n, _CHANGED_CHUNK):
+            part = slice(start, start + _CHANGED_CHUNK)
+            now = self._table[np.arange(layers), codes[part]]  # (b, layers, width)
+            without = (now.sum(axis=1) + self._offset)[:, None] - now
+            changed = without[:, :, None] + self._table  # (b, layers, codes, width)
+            out[part] = self._upwards(changed.reshape(-1, width)).reshape(out[part].shape)
+        return out - np.take_along_axis(out, codes[:, :, None], axis=2)
+
+    def _upwards(self, hidden: Weights) -> Weights:
+        """The output, (n,), from the first hidden layer before its ReLU; `hidden` is used up."""
+        for weight, bias in self.layers[1:]:
+            hidden = np.maximum(hidden, 0, out=hidden) @ weight + bias
+        return hidden[:, 0]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything but the space, for a file."""
+        out: dict[str, NDArray[Any]] = {
+            "numbers": np.array([self.error, self.rank_correlation]),
+            "resolutions": np.array([self.resolution, *self.resolutions]),
+        }
+        for index, (weight, bias) in enumerate(self.layers):
+            out |= {f"weight{index}": weight, f"bias{index}": bias}
+        return out
+
+    @classmethod
+    def from_arrays(cls, space: TokenSpace, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The inverse of `arrays`. Raises `KeyError` or `ValueError` if they do not fit the space."""
+        count = sum(name.startswith("weight") for name in arrays)
+        layers = tuple(
+            (arrays[f"weight{i}"].astype(np.float32), arrays[f"bias{i}"].astype(np.float32)) for i in range(count)
+        )
+        resolution, *resolutions = arrays["resolutions"].tolist()
+        inputs = space.units * space.layers * (len(space.kernels) + len(space.expands)) + len(resolutions)
+        if not layers or layers[0][0].shape[0] != inputs or layers[-1][0].shape[1] != 1:
+            raise ValueError(f"a network of other inputs than {inputs} does not fit {space.name}")
+        error, correlation = arrays["numbers"].tolist()
+        return cls(space, layers, tuple(resolutions), resolution, error, correlation)
+
+    @classmethod
+    def load(cls, path: str | Path, space: TokenSpace) -> Self:
+        """Read a file of `arrays`. Raises `ArchiveError` if it is absent, damaged or of another space."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls.from_arrays(space, {name: file[name] for name in file.files})
+        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise ArchiveError(f"no model of accuracies for {space.name} in {path} ({error})") from error
