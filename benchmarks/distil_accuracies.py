@@ -24,10 +24,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.imagenet_truth import PublishedPredictor
+from lut.calibration.ranks import rank_correlation
 from lut.files import replacing
 from pnag.accuracy.network import AccuracyNetwork
 from pnag.accuracy.predictor import LayerCodes
-from pnag.accuracy.predictor_fit import rank_correlation
 from pnag.search.evaluator import RuleEvaluator
 from pnag.search.refine import Refiner
 from pnag.space.cost import CostModel

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.accuracy.predictor import AccuracyPredictor, LayerCodes
+from pnag.accuracy.predictor import LayerCodes, Predictor
 from pnag.space.tokens import Tokens, TokenSpace
 
 Array = NDArray[np.float64]
@@ -76,7 +76,7 @@ class Nearby:
         return cls(space, tokens, weights, reach, share, error)
 
 
-def fit_nearby(predictor: AccuracyPredictor, tokens: Tokens, accuracy: Array) -> Nearby | None:
+def fit_nearby(predictor: Predictor, tokens: Tokens, accuracy: Array) -> Nearby | None:
     """Learn from known networks (m, length) with measured accuracies (m,); at most `MOST_ROWS` are sensible.
 
     Reach and share are those under which the residuals are most probable. None where near networks have nothing in

@@ -95,7 +95,7 @@ class AccuracyNetwork:
             without = (now.sum(axis=1) + self._offset)[:, None] - now
             changed = without[:, :, None] + self._table  # (b, layers, codes, width)
             out[part] = self._upwards(changed.reshape(-1, width)).reshape(out[part].shape)
-        return out - np.take_along_axis(out, codes[:, :, None], axis=2)
+        return np.asarray(out - np.take_along_axis(out, codes[:, :, None], axis=2))
 
     def _upwards(self, hidden: Weights) -> Weights:
         """The output, (n,), from the first hidden layer before its ReLU; `hidden` is used up."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,41 @@ class LayerCodes:
         columns = codes + np.arange(self.layers) * self.codes
         out[np.arange(len(codes))[:, None], columns] = 1.0
         return out
+
+
+class Predictor(Protocol):
+    """What predicts accuracies of a space and says what single changes of an architecture would bring.
+
+    `merit` is what changes add up in, at least for small ones; `accuracy` grows with it. `error` is the root mean
+    square error on architectures that took no part in the learning, as a fraction.
+    """
+
+    @property
+    def space(self) -> TokenSpace:
+        """The encoding of architectures."""
+
+    @property
+    def error(self) -> float:
+        """Typical error, as a fraction."""
+
+    @property
+    def rank_correlation(self) -> float:
+        """Spearman's, of the same predictions."""
+
+    def __call__(self, tokens: Tokens) -> Array:
+        """Predicted accuracy, shape (n,), of canonical tokens of shape (n, length)."""
+
+    def merit(self, tokens: Tokens) -> Array:
+        """Shape (n,)."""
+
+    def accuracy(self, merit: Array) -> Array:
+        """Accuracy of networks of that merit, of any shape."""
+
+    def changes(self, codes: Codes) -> Array:
+        """What setting one layer to another code adds to the merit, (n, layers, codes); 0 for the present code."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything but the space, for a file."""
 
 
 @dataclass(frozen=True)

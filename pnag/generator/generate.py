@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from lut.calibration.fit import upper_margin
 from lut.files import replacing
 from pnag.accuracy.nearby import Nearby
+from pnag.accuracy.network import AccuracyNetwork
 from pnag.accuracy.predictor import AccuracyPredictor
 from pnag.accuracy.provenance import Provenance
 from pnag.errors import InfeasibleBudgetError, PnagError, RunError
@@ -46,6 +47,10 @@ _STARTS = 3
 _KNOWN_STARTS = 2
 _FEWEST_RESIDUALS = 2
 _HEADER = "header"
+PREDICTORS: Mapping[str, type[AccuracyPredictor] | type[AccuracyNetwork]] = {
+    "quadratic": AccuracyPredictor,
+    "network": AccuracyNetwork,
+}
 PROVENANCE = "accuracies"  # the key of the metadata that says where the accuracies come from
 
 
@@ -275,6 +280,7 @@ class Generator:
             "space": self.space.to_dict(),
             "constant_ms": self.costs.constant_ms,
             "method": self.method,
+            "predictor": next(name for name, kind in PREDICTORS.items() if isinstance(self.evaluator.predictor, kind)),
             "rule": self.evaluator.rule if isinstance(self.evaluator, RuleEvaluator) else None,
             "proposer": "pool" if isinstance(self.proposer, Pool) else "policy",
             "steps": self.steps,
@@ -317,7 +323,7 @@ class Generator:
     @classmethod
     def _from_parts(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         space = SearchSpace.from_dict(header["space"])
-        predictor = AccuracyPredictor.from_arrays(space, _part("predictor", arrays))
+        predictor = PREDICTORS[header.get("predictor", "quadratic")].from_arrays(space, _part("predictor", arrays))
         known_near = _part("nearby", arrays)
         nearby = Nearby.from_arrays(space, known_near) if known_near else None
         evaluator: Evaluator = (

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.accuracy.predictor import AccuracyPredictor
+from pnag.accuracy.predictor import Predictor
 from pnag.errors import ArchiveError
 from pnag.generator.generate import Generator
 from pnag.generator.methods import Problem, find_method
@@ -45,7 +45,7 @@ def train_generator(
     ask: Ask | None = None,
     searched_ms: Sequence[float] = (),
     settings: PolicySettings | None = None,
-    learnt: AccuracyPredictor | None = None,
+    learnt: Predictor | None = None,
 ) -> Generator:
     """Train on M architectures, tokens (M, length), with accuracies (M,) as fractions.
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnag.accuracy.nearby import MOST_ROWS, fit_nearby
-from pnag.accuracy.predictor import AccuracyPredictor
+from pnag.accuracy.network import AccuracyNetwork
+from pnag.accuracy.predictor import Predictor
 from pnag.accuracy.predictor_fit import fit_predictor
 from pnag.errors import PnagError
 from pnag.generator.generate import Generator
@@ -55,9 +56,9 @@ class Problem:
     report: Report
     ask: Ask | None = None
     searched_ms: tuple[float, ...] = ()
-    learnt: AccuracyPredictor | None = None
+    learnt: Predictor | None = None
 
-    def predictor(self) -> AccuracyPredictor:
+    def predictor(self) -> Predictor:
         """Learnt from the whole archive: the first part of the work."""
         return self.learnt or fit_predictor(
             self.costs.space, self.tokens, self.accuracy, seed=self.seed,
@@ -98,8 +99,10 @@ def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
         evaluator, memory, best = RuleEvaluator(predictor, rule), None, None
     else:
         behind = behind_frontier(costs(problem.tokens), problem.accuracy)
-        near = np.argsort(behind, kind="stable")[:MOST_ROWS]
-        evaluator = RuleEvaluator(predictor, rule, fit_nearby(predictor, problem.tokens[near], problem.accuracy[near]))
+        near, nearby = np.argsort(behind, kind="stable")[:MOST_ROWS], None
+        if not isinstance(predictor, AccuracyNetwork):  # which was learnt from far more than these
+            nearby = fit_nearby(predictor, problem.tokens[near], problem.accuracy[near])
+        evaluator = RuleEvaluator(predictor, rule, nearby)
         memory, best = problem.memory(evaluator), problem.tokens[behind == 0]
         memory.offer(best)
     policy = train_policy(

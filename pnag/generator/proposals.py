@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.accuracy.predictor import AccuracyPredictor
+from pnag.accuracy.predictor import Predictor
 from pnag.accuracy.predictor_fit import Posterior
 from pnag.search.evaluator import RuleEvaluator
 from pnag.search.refine import Refiner, cheapest_tokens
@@ -84,7 +84,7 @@ def spread_budgets(costs: CostModel, known: tuple[Tokens, Array], n: int, rng: n
     return budgets
 
 
-def answers(costs: CostModel, predictor: AccuracyPredictor, starts: Tokens, budgets_ms: Array) -> Tokens:
+def answers(costs: CostModel, predictor: Predictor, starts: Tokens, budgets_ms: Array) -> Tokens:
     """The best networks found for budgets (n,) by local search from the best of `starts` (m, length); (n, length)."""
     evaluator = RuleEvaluator(predictor)
     cost, accuracy = costs(starts), predictor(starts)

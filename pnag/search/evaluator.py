@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnag.accuracy.nearby import Nearby
-from pnag.accuracy.predictor import AccuracyPredictor, LayerCodes
+from pnag.accuracy.predictor import LayerCodes, Predictor
 from pnag.space.budget import interpolation
 from pnag.space.tokens import Tokens
 
@@ -60,11 +60,12 @@ RULES: Mapping[str, Rule] = {
 class Evaluator(Protocol):
     """R(a | B). `predictor` says what accuracy to expect, whatever the score is made of."""
 
-    predictor: AccuracyPredictor
+    @property
+    def predictor(self) -> Predictor:
+        """What says which accuracy to expect."""
 
     def __call__(self, tokens: Tokens, cost_ms: Array, budget_ms: Array) -> Array:
         """Scores, shape (n,), of n architectures with their costs, each under its own budget; higher is better."""
-        ...
 
 
 @dataclass
@@ -75,7 +76,7 @@ class RuleEvaluator:
     network is chosen before a known one only if what it is predicted to gain is more than that.
     """
 
-    predictor: AccuracyPredictor
+    predictor: Predictor
     rule: str = "dominance"
     nearby: Nearby | None = None
 
@@ -110,7 +111,7 @@ class RankingEvaluator:
     `anchors_ms` (k,), `vectors` (k, width); each of `layers` is a weight (in, out) and a bias (out,).
     """
 
-    predictor: AccuracyPredictor
+    predictor: Predictor
     anchors_ms: Array
     vectors: NDArray[np.float32]
     layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
@@ -134,7 +135,7 @@ class RankingEvaluator:
         return out
 
     @classmethod
-    def from_arrays(cls, predictor: AccuracyPredictor, arrays: Mapping[str, NDArray[Any]]) -> Self:
+    def from_arrays(cls, predictor: Predictor, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The inverse of `arrays`."""
         count = sum(name.startswith("weight") for name in arrays)
         layers = tuple((arrays[f"weight{i}"], arrays[f"bias{i}"]) for i in range(count))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.accuracy.predictor import AccuracyPredictor, LayerCodes
+from pnag.accuracy.predictor import LayerCodes, Predictor
 from pnag.search.dominance import dominance
 from pnag.search.evaluator import RankingEvaluator
 from pnag.space.budget import interpolation, spaced_budgets
@@ -45,7 +45,7 @@ def pairwise_hinge(scores: Tensor, signs: Tensor) -> Tensor:
 
 def train_ranking(
     costs: CostModel,
-    predictor: AccuracyPredictor,
+    predictor: Predictor,
     tokens: Tokens,
     accuracy: Array,
     *,
