@@ -6,8 +6,9 @@ Figures are worked out with once-for-all's predictor (`benchmarks.imagenet_truth
 tilted to small or large choices, and for ones met on the way to the best under made-up additive costs
 (multiply-accumulates times random factors; no device's table has a part). The network learns them; then it is
 searched under further made-up costs, what it answers is worked out too, and it learns on: where it is too hopeful, that
-is found and corrected. The error is measured on answers and random architectures that took no part. It takes as long
-as it is given.
+is found and corrected. Where it is not hopeful enough, only the predictor itself shows: it is searched in the same way,
+from the best architectures known. The error is measured on answers and random architectures that took no part. It takes
+as long as it is given.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.imagenet_truth import PublishedPredictor
+from benchmarks.imagenet_truth import PublishedPredictor, known_rows
 from lut.calibration.ranks import rank_correlation
 from lut.files import replacing
 from pnag.accuracy.network import AccuracyNetwork
@@ -42,6 +43,7 @@ Weights = NDArray[np.float32]
 RESOLUTIONS = (160, 176, 192, 208, 224)
 _WIDTHS = (256, 128, 64)
 _FIRST, _PER_SEARCH, _BUDGETS = 30_000, 4, 96
+_FOLLOWED = 40  # budgets of a search under the published predictor itself, which takes longer
 _BATCH = 256
 _ROUGHNESS = 0.6  # of the made-up costs, as a standard deviation of the logarithm
 _LOCAL_STEPS = 4
@@ -76,7 +78,9 @@ def figures_of(teacher: PublishedPredictor, tokens: Tokens, resolution: NDArray[
 class Student:
     """The network in training, as torch parameters."""
 
-    def __init__(self, space: SearchSpace, mean: float, scale: float, seed: int) -> None:
+    def __init__(
+        self, space: SearchSpace, mean: float, scale: float, seed: int, start: AccuracyNetwork | None = None
+    ) -> None:
         rng = torch.Generator().manual_seed(seed)
         codec = LayerCodes(space)
         sizes = (codec.layers * (len(space.kernels) + len(space.expands)) + len(RESOLUTIONS), *_WIDTHS, 1)
@@ -86,6 +90,12 @@ class Student:
             for i, (a, b) in enumerate(pairwise(sizes))
         ]
         self._biases = [torch.zeros(b) for b in sizes[1:]]
+        if start is not None:
+            for own, (weight, bias) in zip(zip(self._weights, self._biases, strict=True), start.layers, strict=True):
+                own[0].copy_(torch.as_tensor(weight))
+                own[1].copy_(torch.as_tensor(bias))
+            self._weights[-1] /= scale
+            self._biases[-1].sub_(mean).div_(scale)
         for parameter in (*self._weights, *self._biases):
             parameter.requires_grad_()
         self.optimiser = torch.optim.Adam([*self._weights, *self._biases], lr=1e-3)
@@ -130,7 +140,7 @@ class Student:
         ]
         weight, bias = layers[-1]
         layers[-1] = (weight * np.float32(self._scale), bias * np.float32(self._scale) + np.float32(self._mean))
-        return AccuracyNetwork(self.space, tuple(layers), RESOLUTIONS, RESOLUTIONS[-1], error, correlation)
+        return AccuracyNetwork(self.space, tuple(layers), RESOLUTIONS, RESOLUTIONS[-1:], error, correlation)
 
 
 def made_up_cost(space: SearchSpace, rng: np.random.Generator) -> CostModel:
@@ -142,17 +152,17 @@ def made_up_cost(space: SearchSpace, rng: np.random.Generator) -> CostModel:
 
 
 def searched(
-    network: AccuracyNetwork, pool: Tokens, rng: np.random.Generator, steps: int
+    network: AccuracyNetwork, pool: Tokens, rng: np.random.Generator, steps: int, n: int = _BUDGETS
 ) -> tuple[Tokens, NDArray[np.int64]]:
-    """Answers of the network to budgets under made-up costs, from the best of `pool`, and single changes of them."""
+    """Answers of the network to `n` budgets under made-up costs, from the best of `pool`, and their resolutions."""
     space = network.space
     assert isinstance(space, SearchSpace)
     costs, resolution = made_up_cost(space, rng), int(rng.choice(RESOLUTIONS, p=[0.1, 0.1, 0.1, 0.1, 0.6]))
     network = network.at(resolution)
-    budgets = rng.uniform(*costs.range_ms, _BUDGETS)
+    budgets = rng.uniform(*costs.range_ms, n)
     evaluator = RuleEvaluator(network)
     scores = evaluator.combine(network(pool)[None], costs(pool)[None], budgets[:, None])
-    near = np.argpartition(-scores, 8, axis=1)[np.arange(_BUDGETS), rng.integers(0, 8, _BUDGETS)]
+    near = np.argpartition(-scores, 8, axis=1)[np.arange(n), rng.integers(0, 8, n)]
     found = Refiner(evaluator, costs, steps)(pool[near], budgets)
     return found, np.full(len(found), resolution)
 
@@ -172,11 +182,15 @@ def main() -> None:
     started, rng, space = time.monotonic(), np.random.default_rng(options.seed), load_space()
     end_s = started + 60 * options.minutes
     teacher, figures = PublishedPredictor.load(), Figures([], [], [])
-    first = np.concatenate([space.sample(_FIRST // 2, rng), sample_tilted(space, _FIRST - _FIRST // 2, rng)])
+    known = known_rows(space)[0]
+    first = np.concatenate([space.sample(_FIRST // 2, rng), sample_tilted(space, _FIRST - _FIRST // 2, rng), known])
     figures.add(teacher, first, rng.choice(RESOLUTIONS, len(first)))
-    student = Student(space, float(figures.accuracy[0].mean()), float(figures.accuracy[0].std()), options.seed)
-    teach(student, figures, until_s=end_s, rates=(2e-3, 1e-3), passes=6)
-    pool, number = first, 0
+    figures.add(teacher, known, np.full(len(known), RESOLUTIONS[-1]))
+    start = AccuracyNetwork.load(options.start, space) if options.start else None
+    student = Student(space, float(figures.accuracy[0].mean()), float(figures.accuracy[0].std()), options.seed, start)
+    teach(student, figures, until_s=end_s, rates=(2e-3, 1e-3), passes=2 if start else 6)
+    published = AccuracyNetwork(space, teacher.layers, tuple(range(112, 240, 16)), RESOLUTIONS[-1:], 0.0, 1.0)
+    pool = np.concatenate([first, known])
     while time.monotonic() < started + 0.8 * (end_s - started):
         network = student.network()
         missed = []
@@ -185,13 +199,18 @@ def main() -> None:
             near = np.concatenate([found] + [changed(found, space, rng) for _ in range(_PER_SEARCH)])
             truth = figures.add(teacher, near, np.tile(resolution, 1 + _PER_SEARCH))
             missed.append(network.at(int(resolution[0]))(found) - truth[: len(found)])
-            pool = np.unique(np.concatenate([pool[-40_000:], found]), axis=0)
+            pool = np.concatenate([pool[-40_000:], found])
+        found, resolution = searched(published, pool[-8000:], rng, _LOCAL_STEPS, _FOLLOWED)
+        near = np.concatenate([found] + [changed(found, space, rng) for _ in range(3 * _PER_SEARCH)])
+        figures.add(teacher, near, np.tile(resolution, 1 + 3 * _PER_SEARCH))
+        missed_low = student.network().at(int(resolution[0]))(found) - figures.accuracy[-1][: len(found)]
+        pool = np.concatenate([pool, found])
         teach(student, figures, until_s=end_s, rates=(1e-3, 5e-4), passes=options.passes)
-        number += 1
         errors = 100 * np.concatenate(missed)
         print(
             f"{(time.monotonic() - started) / 60:5.1f} min, {sum(map(len, figures.accuracy))} figures, answers before "
-            f"they were learnt: error {np.sqrt(np.mean(errors**2)):.3f} points, bias {errors.mean():+.3f}",
+            f"they were learnt: error {np.sqrt(np.mean(errors**2)):.3f} points, bias {errors.mean():+.3f}; bias at the "
+            f"predictor's own {100 * missed_low.mean():+.3f}",
             flush=True,
         )
         save(student, teacher, pool, rng, options.out, quiet=True)
@@ -262,6 +281,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--searches", type=int, default=6, help="made-up devices searched between two trainings")
     parser.add_argument("--passes", type=float, default=1.0, help="over all figures, between two searches")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="go on from an earlier network")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args(arguments)
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pnag.accuracy.archive import DEFAULT, SHIPPED, AccuracyArchive
 from pnag.accuracy.predictor import Codes, LayerCodes
 from pnag.errors import ArchiveError
 from pnag.space.tokens import Tokens, TokenSpace
@@ -25,6 +26,8 @@ from pnag.space.tokens import Tokens, TokenSpace
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
+# Learnt from the same source as an archive that comes with the program, from far more accuracies than that holds.
+_SHIPPED_MODELS: Mapping[Path, Path] = {SHIPPED[DEFAULT]: SHIPPED[DEFAULT].with_name("imagenet-w1.2-distilled.npz")}
 _CHUNK = 4096
 _CHANGED_CHUNK = 16
 
@@ -33,42 +36,52 @@ _CHANGED_CHUNK = 16
 class AccuracyNetwork:
     """Fully connected layers with ReLU between them; weights (in, out), biases (out,).
 
-    Inputs are `layers` of the space times its kernels, then times its expand ratios, then `resolutions`. `resolution`
-    is the one that is predicted for. `error` is the root mean square error on architectures that took no part in the
-    learning, as a fraction, `rank_correlation` of the same.
+    Inputs are the layers of the units times the space's kernels, then times its expand ratios, then `resolutions`.
+    `sides` are those of them that are predicted for: one, or those that architectures of the space choose from.
+    `error` is the root mean square error on architectures that took no part in the learning, as a fraction,
+    `rank_correlation` of the same.
     """
 
     space: TokenSpace
     layers: tuple[tuple[Weights, Weights], ...]
     resolutions: tuple[int, ...]
-    resolution: int
+    sides: tuple[int, ...]
     error: float
     rank_correlation: float
 
-    def at(self, resolution: int) -> Self:
-        """The same for another resolution. Raises `ArchiveError` for one that it was not learnt for."""
-        if resolution not in self.resolutions:
-            known = ", ".join(map(str, self.resolutions))
-            raise ArchiveError(f"no accuracies for a resolution of {resolution}; the model knows {known}")
-        return replace(self, resolution=resolution)
+    def at(self, *sides: int) -> Self:
+        """The same for other resolutions, in pixels. Raises `ArchiveError` for one that it was not learnt for."""
+        for side in sides:
+            if side not in self.resolutions:
+                known = ", ".join(map(str, self.resolutions))
+                raise ArchiveError(f"no accuracies for a resolution of {side}; the model knows {known}")
+        return replace(self, sides=sides)
 
     @cached_property
     def _table(self) -> Weights:
         """What each code of each layer adds to the first hidden layer, (layers, codes, width)."""
         space, codec = self.space, LayerCodes(self.space)
         kernels, expands, weight = len(space.kernels), len(space.expands), self.layers[0][0]
-        of_kernels = weight[: codec.layers * kernels].reshape(codec.layers, 1, kernels, -1)
-        of_expands = weight[codec.layers * kernels :][: codec.layers * expands].reshape(codec.layers, expands, 1, -1)
+        layers = codec.in_units
+        of_kernels = weight[: layers * kernels].reshape(layers, 1, kernels, -1)
+        of_expands = weight[layers * kernels :][: layers * expands].reshape(layers, expands, 1, -1)
         table = np.zeros((codec.layers, codec.codes, weight.shape[1]), dtype=np.float32)
-        table[:, 1:] = (of_kernels + of_expands).reshape(codec.layers, expands * kernels, -1)
+        table[:layers, 1 : 1 + expands * kernels] = (of_kernels + of_expands).reshape(layers, expands * kernels, -1)
+        if len(self.sides) > 1:
+            table[layers, : len(self.sides)] = self._of_sides
         return table
+
+    @property
+    def _of_sides(self) -> Weights:
+        """The first layer's weights of `sides`, (sides, width)."""
+        weight = self.layers[0][0]
+        return weight[[len(weight) - len(self.resolutions) + self.resolutions.index(side) for side in self.sides]]
 
     @cached_property
     def _offset(self) -> Weights:
-        """The first layer's bias with the resolution's weights, (width,)."""
-        weight, bias = self.layers[0]
-        row = len(weight) - len(self.resolutions) + self.resolutions.index(self.resolution)
-        return np.asarray(bias + weight[row], dtype=np.float32)
+        """The first layer's bias, with the resolution's weights where there is one, (width,)."""
+        bias = self.layers[0][1]
+        return bias if len(self.sides) > 1 else np.asarray(bias + self._of_sides[0], dtype=np.float32)
 
     def __call__(self, tokens: Tokens) -> Array:
         """Predicted accuracy, shape (n,), of canonical tokens of shape (n, length)."""
@@ -107,7 +120,8 @@ class AccuracyNetwork:
         """Everything but the space, for a file."""
         out: dict[str, NDArray[Any]] = {
             "numbers": np.array([self.error, self.rank_correlation]),
-            "resolutions": np.array([self.resolution, *self.resolutions]),
+            "resolutions": np.array(self.resolutions),
+            "sides": np.array(self.sides),
         }
         for index, (weight, bias) in enumerate(self.layers):
             out |= {f"weight{index}": weight, f"bias{index}": bias}
@@ -120,12 +134,12 @@ class AccuracyNetwork:
         layers = tuple(
             (arrays[f"weight{i}"].astype(np.float32), arrays[f"bias{i}"].astype(np.float32)) for i in range(count)
         )
-        resolution, *resolutions = arrays["resolutions"].tolist()
+        resolutions, sides = arrays["resolutions"].tolist(), arrays["sides"].tolist()
         inputs = space.units * space.layers * (len(space.kernels) + len(space.expands)) + len(resolutions)
         if not layers or layers[0][0].shape[0] != inputs or layers[-1][0].shape[1] != 1:
             raise ValueError(f"a network of other inputs than {inputs} does not fit {space.name}")
         error, correlation = arrays["numbers"].tolist()
-        return cls(space, layers, tuple(resolutions), resolution, error, correlation)
+        return cls(space, layers, tuple(resolutions), tuple(sides), error, correlation)
 
     @classmethod
     def load(cls, path: str | Path, space: TokenSpace) -> Self:
@@ -135,3 +149,13 @@ class AccuracyNetwork:
                 return cls.from_arrays(space, {name: file[name] for name in file.files})
         except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise ArchiveError(f"no model of accuracies for {space.name} in {path} ({error})") from error
+
+
+def model_of(path: Path | None, archive: AccuracyArchive) -> AccuracyNetwork | None:
+    """The model that comes with the program for the archive of this file, at its resolutions; None for other files."""
+    model = None if path is None else _SHIPPED_MODELS.get(path)
+    if model is None:
+        return None
+    network = AccuracyNetwork.load(model, archive.space)
+    sides = archive.space.sides
+    return network.at(*sides) if set(sides) <= set(network.resolutions) else None

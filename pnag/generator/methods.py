@@ -20,8 +20,9 @@ from pnag.accuracy.predictor_fit import fit_predictor
 from pnag.errors import PnagError
 from pnag.generator.generate import Generator
 from pnag.generator.policy import PolicySettings, train_policy
+from pnag.search.additive import best_sums, fit_additive
 from pnag.search.evaluator import Evaluator, RuleEvaluator
-from pnag.search.evolution import Ask, evolve
+from pnag.search.evolution import Ask, evolve, evolve_population
 from pnag.search.frontier import behind_frontier
 from pnag.search.known_networks import Pool
 from pnag.search.memory import Memory
@@ -148,6 +149,24 @@ def _evolution(problem: Problem) -> Generator:
     return Generator(problem.costs, RuleEvaluator(predictor), Pool(tokens, problem.costs(tokens), accuracy))
 
 
+def _evolution_of_populations(problem: Problem) -> Generator:
+    """Once-for-all's search, with an equal share of the accuracies for each budget."""
+    predictor, rng = problem.predictor(), np.random.default_rng([problem.seed, 17])
+    budgets, found = problem.searched(), []
+    for index, budget in enumerate(budgets):
+        share = len(problem.tokens) // len(budgets)
+        found.append(evolve_population(problem.costs, problem.ask or predictor, budget, share, rng))
+        problem.report_rest((index + 1) / len(budgets))
+    tokens, accuracy = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return Generator(problem.costs, RuleEvaluator(predictor), Pool(tokens, problem.costs(tokens), accuracy))
+
+
+def _additive(problem: Problem) -> Generator:
+    scores = fit_additive(problem.costs.space, problem.tokens, problem.accuracy)
+    tokens = best_sums(problem.costs, scores)
+    return Generator(problem.costs, RuleEvaluator(scores), Pool(tokens, problem.costs(tokens), scores(tokens)))
+
+
 def _independent(problem: Problem) -> Generator:
     """A search of its own for each budget, with its share of the accuracies and of the training."""
     of_all, rng = problem.predictor(), np.random.default_rng([problem.seed, 13])
@@ -183,6 +202,12 @@ METHODS: Mapping[str, Method] = {
         Method("pnag-paper", "the source's own form: evaluator by pairwise ranking, policy gradient alone", _paper),
         Method("random", "the best of the evaluated architectures", _random),
         Method("evo", "regularised evolution, anew for each of five budgets", _evolution),
+        Method(
+            "evo-ofa",
+            "once-for-all's evolution of a population, anew for each of five budgets",
+            _evolution_of_populations,
+        ),
+        Method("additive", "additive scores of layers' choices and an exact solver", _additive),
         Method("nas-mo", "the LSTM under MnasNet's reward acc · (T / T₀)^w", lambda p: _learnt(p, "mnas", steps=0)),
         Method("tunas", "the LSTM under TuNAS' absolute reward", lambda p: _learnt(p, "tunas", steps=0)),
         Method(

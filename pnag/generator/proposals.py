@@ -161,9 +161,12 @@ def _starts(costs: CostModel, known: tuple[Tokens, Array], rng: np.random.Genera
     budgets = np.linspace(*costs.range_ms, _ELITES // 3)
     within = np.where(cost[None] <= budgets[:, None], accuracy[None], -np.inf)
     best = tokens[np.unique(np.argsort(-within, axis=1, kind="stable")[:, :3])]
-    units = best.reshape(len(best), space.units, -1)
+    units = unit_tokens(space, best)
     crossed = units[rng.integers(len(units), size=(2 * _CROSSED, space.units)), np.arange(space.units)]
-    return np.unique(np.concatenate([tokens, cheapest_tokens(costs), crossed.reshape(-1, space.length)]), axis=0)
+    flat = crossed.reshape(len(crossed), -1)
+    sides = best[np.arange(len(flat)) % len(best), flat.shape[1] :]  # of resolutions, where there are several
+    both = np.concatenate([flat, sides], axis=1)
+    return np.unique(np.concatenate([tokens, cheapest_tokens(costs), both]), axis=0)
 
 
 def _alternating(guesses: Tokens, rivals: Tokens, rng: np.random.Generator) -> Tokens:

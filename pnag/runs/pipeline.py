@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lut.files import require_writable
 from lut.table import LatencyTable
 from pnag.accuracy.archive import SHIPPED, AccuracyArchive
+from pnag.accuracy.network import model_of
 from pnag.data.load import ImageData, load_data, locate_data
 from pnag.errors import ArchiveError, RunError
 from pnag.generator.generate import PROVENANCE, Generator
@@ -373,6 +374,11 @@ class _Training:
         with self.progress("learning", 1) as progress:
             report = _shares(progress)
             if not per_round:
+                model = model_of(self.request.archive, archive)
+                if model is not None:
+                    how = f"{archive.provenance.how}, distilled"
+                    options["metadata"][PROVENANCE] = replace(archive.provenance, how=how).to_dict()
+                    options["learnt"] = model
                 return train_generator(self.space, self.costs, tokens, accuracy, progress=report, ask=ask, **options)
             plan = Plan.load(self.run.path(ROUNDS), self.space)
             proposed = plan.all_proposed(self.space)

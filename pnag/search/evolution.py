@@ -21,6 +21,7 @@ Ask = Callable[[Tokens], Array]
 _POPULATION = 50
 _TOURNAMENT = 10
 _ATTEMPTS = 200
+_GENERATION, _PARENTS, _MUTATED = 100, 0.25, 0.1
 
 
 def evolve(
@@ -44,6 +45,53 @@ def evolve(
         tokens.append(child)
         accuracy.append(float(ask(child[None])[0]))
     return np.stack(tokens), np.array(accuracy)
+
+
+def evolve_population(
+    costs: CostModel, ask: Ask, budget_ms: float, evaluations: int, rng: np.random.Generator
+) -> tuple[Tokens, Array]:
+    """The same by generations, as once-for-all searches: the best quarter are parents, half of the children mutated.
+
+    The others are crossings of two parents. A population of 100, or a third of the evaluations where that is less.
+    Source: Cai et al., Once-for-All, ICLR 2020, and its published code: population 100, parent ratio 0.25, mutation
+    probability 0.1, mutation ratio 0.5.
+    """
+    population = max(2, min(_GENERATION, evaluations // 3))
+    tokens = np.stack([_within(costs, budget_ms, rng) for _ in range(min(population, evaluations))])
+    accuracy = ask(tokens)
+    alive = np.arange(len(tokens))
+    while len(tokens) < evaluations:
+        parents = alive[np.argsort(-accuracy[alive], kind="stable")][: max(1, int(_PARENTS * population))]
+        n = min(population, evaluations - len(tokens))
+        children = np.stack([
+            _child_within(costs, tokens[rng.choice(parents, 2)], budget_ms, rng, crossed=index >= n // 2)
+            for index in range(n)
+        ])  # fmt: skip
+        alive = np.concatenate([parents, np.arange(len(tokens), len(tokens) + n)])
+        tokens, accuracy = np.concatenate([tokens, children]), np.concatenate([accuracy, ask(children)])
+    return tokens, accuracy
+
+
+def _child_within(
+    costs: CostModel, parents: Tokens, budget_ms: float, rng: np.random.Generator, *, crossed: bool
+) -> Tokens:
+    """A crossing of two parents (2, length), or the first one mutated, that keeps the budget; else the first parent."""
+    space = costs.space
+    for _ in range(_ATTEMPTS):
+        fresh = space.sample(1, rng)[0]
+        own, other = (np.where(parent > 0, parent, fresh) for parent in parents)
+        for row, parent in ((own, parents[0]), (other, parents[1])):
+            row[:: space.tokens_per_unit] = parent[:: space.tokens_per_unit]
+        changed = rng.random(space.length) < (0.5 if crossed else _MUTATED)
+        if not crossed:
+            other = np.maximum(fresh, 1)
+            other[:: space.tokens_per_unit] = fresh[:: space.tokens_per_unit]
+            other = np.where(fresh > 0, other, own)
+        child: Tokens = space.canonical(np.where(changed, other, own)[None].astype(np.int8))[0]
+        if costs(child[None])[0] <= budget_ms:
+            return child
+    first: Tokens = parents[0]
+    return first
 
 
 def mutate(space: TokenSpace, tokens: Tokens, rng: np.random.Generator) -> Tokens:
