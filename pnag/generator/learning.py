@@ -27,7 +27,7 @@ FIRST_EVALUATIONS = 500
 ROUNDS = 16
 EVALUATIONS_PER_ROUND = 100
 _ROUNDS_SHARE = 0.8  # of the time, with 2,000 accuracies in all
-_FIRST_SHARE, _FEWEST_FIRST = 0.15, 10  # of all evaluations, drawn at random before the rounds
+_FIRST_SHARE, _FEWEST_FIRST = 0.25, 10  # of all evaluations, drawn at random before the rounds
 
 
 def train_generator(

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnag.accuracy.nearby import MOST_ROWS, fit_nearby
-from pnag.accuracy.network import AccuracyNetwork
 from pnag.accuracy.predictor import Predictor
 from pnag.accuracy.predictor_fit import fit_predictor
 from pnag.errors import PnagError
@@ -100,10 +99,8 @@ def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
         evaluator, memory, best = RuleEvaluator(predictor, rule), None, None
     else:
         behind = behind_frontier(costs(problem.tokens), problem.accuracy)
-        near, nearby = np.argsort(behind, kind="stable")[:MOST_ROWS], None
-        if not isinstance(predictor, AccuracyNetwork):  # which was learnt from far more than these
-            nearby = fit_nearby(predictor, problem.tokens[near], problem.accuracy[near])
-        evaluator = RuleEvaluator(predictor, rule, nearby)
+        near = np.argsort(behind, kind="stable")[:MOST_ROWS]
+        evaluator = RuleEvaluator(predictor, rule, fit_nearby(predictor, problem.tokens[near], problem.accuracy[near]))
         memory, best = problem.memory(evaluator), problem.tokens[behind == 0]
         memory.offer(best)
     policy = train_policy(

@@ -1,9 +1,9 @@
 """Which architectures to ask about next: plausible answers, and those that tell plausible answers apart.
 
 What is not known yet matters only where it decides which network is the best under a budget. So predictors are drawn
-from the posterior distribution, and budgets are answered under each of them (Thompson sampling). Half of the
+from the posterior distribution, and budgets are answered under each of them (Thompson sampling). Some of the
 questions are about these answers themselves: where the predictor's form is wrong, nothing else corrects it there.
-The other half are about networks whose accuracies, together, leave the least posterior variance of how much better the
+The others are about networks whose accuracies, together, leave the least posterior variance of how much better the
 drawn answers are than the best guesses. These need not be near the frontier themselves: an accuracy far below the
 ceiling says more of a merit, so that a unit of a rival is best seen in a small network, and one network may tell many
 rivals apart.
@@ -33,7 +33,7 @@ _GRID = 400
 _ELITES = 180
 _CROSSED, _PLANTED, _RANDOM = 1500, 3000, 500
 _CONSIDERED = 1500
-ANSWERS_SHARE = 0.5
+ANSWERS_SHARE = 0.25
 
 
 def propose(

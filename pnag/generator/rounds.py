@@ -3,7 +3,7 @@
 Two forms of the predictor are learnt side by side. One takes all accuracies alike. For the other, accuracies count less
 the further they are below the best of their cost: a quadratic form that need not explain poor networks may fit the
 good ones better. Before a round's accuracies join the others, both forms are judged by how well they predicted them;
-the one that did better proposes the next round, and is what is returned. As long as the plain form does, half of the
+the one that did better proposes the next round, and is what is returned. As long as the plain form does, most
 questions go to what tells plausible answers apart; where it does not, its posterior is not to be trusted with that, and
 all go to the answers themselves.
 """
@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 Progress = Callable[[float], None]
 
 _NEAR = 0.07  # of the range of the accuracies: so far behind the best, a row has twice the noise variance
+_BETTER = 0.85  # of the plain form's squared error: noise alone does not make the other one better
 _FORGOTTEN = 0.5  # of what earlier rounds say of a form, each round
 
 
@@ -89,7 +90,7 @@ def ask_in_rounds(
         for form in forms:
             form.learn(tokens, accuracy, spread, seed)
         plain, near = forms
-        best = near if near.missed < plain.missed else plain
+        best = near if near.missed < _BETTER * plain.missed else plain
         if report is not None:
             report((number + 1) / (rounds + 1))
         if number == rounds:

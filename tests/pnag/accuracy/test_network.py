@@ -25,6 +25,8 @@ def small_network(resolution=160):
         (rng.normal(0, 0.3, pair).astype(np.float32), rng.normal(0, 0.1, pair[1]).astype(np.float32))
         for pair in pairwise(sizes)
     )
+    weight, bias = layers[-1]
+    layers = (*layers[:-1], (weight / 20, bias + 0.5))  # accuracies are between 0 and 1
     return AccuracyNetwork(TINY, layers, (128, 160), (resolution,), 0.001, 0.99)
 
 
@@ -93,8 +95,8 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path):
 
 def test_a_generator_predicts_with_it_after_it_was_read_back(tmp_path: Path):
     costs, network = tiny_costs(), small_network()
-    tokens, accuracy = archive(costs, 40)
-    generator = train_generator(TINY, costs, tokens, accuracy, settings=QUICK, learnt=network)
+    tokens, _ = archive(costs, 40)
+    generator = train_generator(TINY, costs, tokens, network(tokens), settings=QUICK, learnt=network)
     generator.save(tmp_path)
     budgets = np.linspace(*costs.range_ms, 8)[1:-1]
     found = Generator.load(tmp_path).generate_many(budgets.tolist())
@@ -109,14 +111,14 @@ def test_a_generator_predicts_with_it_after_it_was_read_back(tmp_path: Path):
 
 def test_the_model_that_ships_predicts_what_the_archive_beside_it_holds():
     space = load_space()
-    for side in (160, 224):
+    for side, most in ((160, 0.003), (224, 0.001)):
         shipped = AccuracyArchive.load(SHIPPED[DEFAULT], replace(space, resolution=side))
         model = model_of(SHIPPED[DEFAULT], shipped)
         assert model is not None
         assert model.sides == (side,)
         errors = model(shipped.tokens) - shipped.accuracy
-        assert np.sqrt(np.mean(errors**2)) < 0.0025
-        assert model.error < 0.0015
+        assert np.sqrt(np.mean(errors**2)) < most
+        assert 0 < model.error < 0.0025
         assert np.corrcoef(model(shipped.tokens), shipped.accuracy)[0, 1] > 0.99
 
 
