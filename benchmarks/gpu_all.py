@@ -146,6 +146,10 @@ class Modules:
     batch: int = 1
     _made: dict[str, Any] = field(default_factory=dict)
 
+    def identity(self) -> Mapping[str, Any]:
+        """What the modules depend on."""
+        return TorchFactory(self.batch).identity()
+
     def make(self, name: str, specs: Sequence[BlockSpec]) -> Any:
         """The artefact of that name at this factory's batch."""
         if name not in self._made:

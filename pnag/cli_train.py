@@ -23,6 +23,7 @@ from profiler.console import (
 )
 
 if TYPE_CHECKING:
+    from pnag.generator.generate import Generator
     from pnag.runs.pipeline import Trained
 
 app = new_app()
@@ -104,6 +105,7 @@ def _document(trained: Trained) -> dict[str, Any]:
         "table_sha256": trained.table.content_sha256,
         "method": run.asked["method"],
         "range_ms": list(generator.range_ms),
+        "budgets_ms": _budgets_ms(generator),
         "architectures": len(archive.accuracy),
         "accuracy_range": [float(archive.accuracy.min()), float(archive.accuracy.max())],
         "accuracy_source": str(generator.provenance),
@@ -113,9 +115,14 @@ def _document(trained: Trained) -> dict[str, Any]:
     }
 
 
+def _budgets_ms(generator: Generator) -> list[float]:
+    """The least budget that has an answer at the usual confidence, and the greatest that is used up."""
+    return [bound * (1 + generator.margin()) for bound in generator.range_ms]
+
+
 def _text(trained: Trained) -> str:
     document = _document(trained)
-    low, high = document["range_ms"]
+    low, high = document["budgets_ms"]
     worst, best = document["accuracy_range"]
     seconds = ", ".join(f"{name} {record['seconds']:.0f} s" for name, record in document["stages"].items())
     return "\n".join(

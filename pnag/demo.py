@@ -76,7 +76,7 @@ def demonstrate(folder: Path, table_size: str = _TABLE, learning: str = _LEARNIN
     table, run = folder / "cpu.parquet", folder / "run"
     run_command(f"pnag-profile --device cpu {table_size} --out {table}".split(), again=True)
     trained = run_command(f"pnag-train --lut {table} --data digits {learning} --out {run}".split(), again=True)
-    budgets = budgets_within(*trained["range_ms"])
+    budgets = budgets_within(*trained["budgets_ms"])
     exports = ["--export", str(folder / "digits.tflite"), "--export", str(folder / "digits.onnx")]
     answer = run_command(["pnag-generate", *budgets, "--from", str(run), *exports, "--verify", "cpu"])
     networks: list[dict[str, Any]] = answer["networks"]

@@ -21,6 +21,7 @@ from lut.files import require_writable
 from lut.table import LatencyTable
 from pnag.space.search_space import SearchSpace
 from pnag.space.spaces import load_space, parse_resolutions
+from profiler import progress
 from profiler.build.artefacts import ArtefactCache, ahead_of, default_cache_dir, open_factory
 from profiler.cli_check import check_device, tell
 from profiler.cli_networks import sample_units
@@ -39,7 +40,7 @@ from profiler.console import (
 from profiler.measure.estimator import ESTIMATORS
 from profiler.measure.plan import Unit, block_units
 from profiler.measure.sampling import sampling_for
-from profiler.measure.session import Sampling, Watcher
+from profiler.measure.session import Sampling
 from profiler.measure.stopping import read_stop
 from profiler.profile import Job, Prepared, measure, prepare
 from profiler.refit import save_visits, visits_path
@@ -229,7 +230,7 @@ def _measure_all(
     """The tables of all targets, measured at the same time; what went wrong in the place of one that failed."""
     memory = int(_MEMORY_SHARE * usable_memory_bytes() / len(runs))
 
-    def work(index: int, watcher: Watcher) -> LatencyTable:
+    def work(index: int, watcher: progress.Progress) -> LatencyTable:
         target, backend, job = runs[index]
         table, journal = measure(
             backend,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from profiler.errors import ProfilerError
-from profiler.measure.session import Watcher
+from profiler.progress import Progress
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def _file_name(label: str) -> str:
 class SharedWatcher:
     """One progress for several workers: they take turns, and each names itself. Stops its worker when asked to."""
 
-    def __init__(self, watcher: Watcher, label: str, lock: threading.Lock, stop: threading.Event) -> None:
+    def __init__(self, watcher: Progress, label: str, lock: threading.Lock, stop: threading.Event) -> None:
         self._watcher, self._label, self._lock, self._stop = watcher, label, lock, stop
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
@@ -68,7 +68,7 @@ class SharedWatcher:
             self._watcher.extend(amount)
 
 
-def run_each(labels: Sequence[str], work: Callable[[int, Watcher], T], watcher: Watcher) -> list[T | Exception]:
+def run_each(labels: Sequence[str], work: Callable[[int, Progress], T], watcher: Progress) -> list[T | Exception]:
     """Do `work(index, watcher)` for each label at the same time; results, or what went wrong, in order.
 
     An interrupt stops all workers at their next visit.

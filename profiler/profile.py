@@ -21,8 +21,9 @@ from profiler.build.artefacts import Ahead, ArtefactFactory
 from profiler.errors import ExportError
 from profiler.measure.journal import Journal
 from profiler.measure.plan import Unit, reference_unit
-from profiler.measure.session import Sampling, Session, SessionResult, Watcher
+from profiler.measure.session import Sampling, Session, SessionResult
 from profiler.measure.time_share import networks_by_need
+from profiler.progress import Progress
 
 # Of the time allowed, this share at most goes into exporting networks.
 _EXPORT_SHARE = 0.4
@@ -89,7 +90,7 @@ class Prepared:
 def prepare(
     units: Sequence[Unit],
     factory: ArtefactFactory,
-    watcher: Watcher | None = None,
+    watcher: Progress | None = None,
     *,
     max_s: float = math.inf,
     ahead: Ahead | None = None,
@@ -158,7 +159,7 @@ def measure(
     *,
     fresh: bool = False,
     memory_limit_bytes: int = 4 << 30,
-    watcher: Watcher | None = None,
+    watcher: Progress | None = None,
     deadline_s: float = math.inf,
 ) -> tuple[LatencyTable, Journal]:
     """Measure what was prepared, resuming from `journal`; the calibrated table, and the journal to remove.

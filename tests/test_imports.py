@@ -16,7 +16,18 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {"devices": set(), "lut": set(), "profiler": {"devices", "lut"}, "pnag": {"lut", "profiler"}}
 # Inside a package a room imports only what stands before it, and itself. Modules without a room are rooms of their own.
 ROOMS = {
-    "profiler": ("errors", "console", "build", "measure", "verification", "refit", "saving", "profile", "report"),
+    "profiler": (
+        "errors",
+        "progress",
+        "console",
+        "build",
+        "measure",
+        "verification",
+        "refit",
+        "saving",
+        "profile",
+        "report",
+    ),
     "pnag": ("errors", "space", "data", "accuracy", "supernet", "search", "generator", "runs", "delivery", "demo"),
 }
 MOST_MODULES = 12

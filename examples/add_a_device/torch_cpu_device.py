@@ -18,7 +18,7 @@ def open_torch_cpu(spec: DeviceSpec) -> "TorchCpu":
 
 
 class TorchCpu:
-    """The device. The five methods of `devices.Backend`, and the format that it takes."""
+    """The device. The six methods of `devices.Backend`, and the format that it takes."""
 
     artefact_format = "torch"  # modules in memory; files would be "onnx" or "tflite"
 
@@ -36,6 +36,9 @@ class TorchCpu:
     def state(self) -> DeviceState:
         """Temperature, clock, load: nothing is known here."""
         return DeviceState()
+
+    def get_ready(self, max_s: float) -> None:
+        """Called once before the first block: a phone would cool down here, for `max_s` seconds at most."""
 
     def load(self, artefact: Artefact) -> "TorchProgram":
         """Make a block or a network ready to run, or say in one line why that cannot be."""

@@ -19,7 +19,7 @@ Nelder, Generalized Linear Models, section 2.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -33,12 +33,12 @@ from pnag.accuracy.features import FeatureMap
 from pnag.accuracy.predictor import AccuracyPredictor
 from pnag.errors import ArchiveError
 from pnag.space.tokens import Tokens, TokenSpace
+from profiler.progress import Share
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 Index = NDArray[np.int64]
 Factor = tuple[NDArray[Any], bool]
-Report = Callable[[float], None]
 
 _FEWEST = 8
 _HEADROOMS = (0.5, 0.2, 0.1, 0.05)  # of ceilings over the best accuracy, relative to the range of the accuracies
@@ -49,7 +49,7 @@ _LOO_ROWS = 2000
 
 
 def fit_predictor(
-    space: TokenSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0, report: Report | None = None
+    space: TokenSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0, report: Share | None = None
 ) -> AccuracyPredictor:
     """Learn from measured accuracies, shapes (n, length) and (n,).
 
@@ -67,7 +67,7 @@ def fit_posterior(
     spread: Array | None = None,
     start: Start | None = None,
     seed: int = 0,
-    report: Report | None = None,
+    report: Share | None = None,
 ) -> Posterior:
     """The same, with what is left open by these accuracies.
 
@@ -241,7 +241,7 @@ class _Steps:
     learner: _Learner
     evidence: Evidence
     rows: Index
-    report: Report
+    report: Share
     strengths: Strengths | None = None
     taken: int = 0
 

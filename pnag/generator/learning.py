@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -19,9 +18,9 @@ from pnag.search.evolution import Ask
 from pnag.space.cost import CostModel
 from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens
+from profiler.progress import Part, Share
 
 Array = NDArray[np.float64]
-Progress = Callable[[float], None]
 
 FIRST_EVALUATIONS = 500
 ROUNDS = 16
@@ -41,7 +40,7 @@ def train_generator(
     seed: int = 0,
     residuals: Sequence[float] = (),
     metadata: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: Share | None = None,
     ask: Ask | None = None,
     searched_ms: Sequence[float] = (),
     settings: PolicySettings | None = None,
@@ -93,7 +92,7 @@ def train_in_rounds(
     rounds: int = ROUNDS,
     per_round: int = EVALUATIONS_PER_ROUND,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Share | None = None,
     done: RoundsDone | None = None,
     remember: Callable[[Tokens, RoundsDone], None] | None = None,
     **options: Any,
@@ -114,25 +113,13 @@ def train_in_rounds(
     report = progress or (lambda share: None)
     learnt = ask_in_rounds(
         cost_model, ask, tokens, accuracy, rounds=rounds, per_round=per_round, seed=seed,
-        report=_Part(report, 0, _ROUNDS_SHARE), done=done, remember=remember,
+        report=Part(report, 0, _ROUNDS_SHARE), done=done, remember=remember,
     )  # fmt: skip
     generator = train_generator(
         space, cost_model, learnt.tokens, learnt.accuracy, seed=seed, learnt=learnt.posterior.predictor,
-        progress=_Part(report, _ROUNDS_SHARE, 1 - _ROUNDS_SHARE), **options,
+        progress=Part(report, _ROUNDS_SHARE, 1 - _ROUNDS_SHARE), **options,
     )  # fmt: skip
     return generator, learnt.tokens, learnt.accuracy
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Reports the share done of a part of the work, which begins at `start` and is `share` of the whole."""
-
-    report: Progress
-    start: float
-    share: float
-
-    def __call__(self, done: float) -> None:
-        self.report(self.start + self.share * done)
 
 
 def _check_archive(space: SearchSpace, tokens: Tokens, accuracy: Array) -> None:

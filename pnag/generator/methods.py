@@ -30,9 +30,9 @@ from pnag.search.refine import Refiner
 from pnag.space.budget import spaced_budgets
 from pnag.space.cost import CostModel
 from pnag.space.tokens import Tokens
+from profiler.progress import Share
 
 Array = NDArray[np.float64]
-Report = Callable[[float], None]
 
 SEARCHED_BUDGETS = 5
 _EXAMPLE_STEPS = 3
@@ -53,7 +53,7 @@ class Problem:
     accuracy: Array
     seed: int
     policy: PolicySettings
-    report: Report
+    report: Share
     ask: Ask | None = None
     searched_ms: tuple[float, ...] = ()
     learnt: Predictor | None = None

@@ -13,7 +13,6 @@ Source: PNAG, sections 3.1.1 and 3.1.2; the examples: Anthony et al., Thinking F
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,13 +24,13 @@ from pnag.search.evaluator import Evaluator
 from pnag.space.budget import interpolation, spaced_budgets
 from pnag.space.cost import CostModel
 from pnag.space.tokens import Tokens, TokenSpace
+from profiler.progress import Share
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 Array = NDArray[np.float64]
-Report = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def train_policy(
     memory: Examples | None,
     seed: int = 0,
     budgets_ms: Array | None = None,
-    report: Report | None = None,
+    report: Share | None = None,
 ) -> Policy:
     """Train from scratch; `budgets_ms` are the anchors unless they are to be evenly spaced.
 

@@ -23,9 +23,9 @@ from pnag.search.evolution import Ask
 from pnag.search.frontier import behind_frontier
 from pnag.space.cost import CostModel
 from pnag.space.tokens import Tokens
+from profiler.progress import Share
 
 Array = NDArray[np.float64]
-Progress = Callable[[float], None]
 
 _NEAR = 0.07  # of the range of the accuracies: so far behind the best, a row has twice the noise variance
 _BETTER = 0.85  # of the plain form's squared error: noise alone does not make the other one better
@@ -69,7 +69,7 @@ def ask_in_rounds(
     rounds: int,
     per_round: int,
     seed: int = 0,
-    report: Progress | None = None,
+    report: Share | None = None,
     done: RoundsDone | None = None,
     remember: Callable[[Tokens, RoundsDone], None] | None = None,
 ) -> Learnt:

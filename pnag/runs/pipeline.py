@@ -33,9 +33,9 @@ from pnag.space.tokens import Tokens
 from pnag.supernet.processes import SupernetTask, Team
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.training import SUPERNET as SUPERNET_FILE
-from pnag.supernet.training import Progress
 from pnag.supernet.training_config import TrainConfig, preset
 from pnag.supernet.transfer import fine_tuning, fits
+from profiler.progress import Progress, shares_of
 
 SMALL_RESOLUTION = 32
 _LARGEST_SMALL_RESOLUTION = 64
@@ -372,7 +372,7 @@ class _Training:
         if self.request.rounds and not per_round:
             self.tell(f"{first} accuracies are known, and --architectures asks for no more: there are no rounds")
         with self.progress("learning", 1) as progress:
-            report = _shares(progress)
+            report = shares_of(progress)
             if not per_round:
                 model = model_of(self.request.archive, archive)
                 if model is not None:
@@ -420,15 +420,3 @@ class _Training:
 
 def _by_tokens(archive: AccuracyArchive) -> dict[bytes, float]:
     return dict(zip(map(bytes, archive.tokens), archive.accuracy.tolist(), strict=True))
-
-
-def _shares(progress: Progress) -> Callable[[float], None]:
-    """A callable that is told the share done, in 0 to 1, and advances `progress` by what is new."""
-    done = 0.0
-
-    def report(share: float) -> None:
-        nonlocal done
-        progress.advance(share - done)
-        done = share
-
-    return report

@@ -19,7 +19,7 @@ from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens
 from pnag.supernet.evaluation import accuracy, calibrated_subnet, calibration_batches
 from pnag.supernet.supernet import Supernet
-from pnag.supernet.training import Progress
+from profiler.progress import Progress
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric

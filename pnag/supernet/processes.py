@@ -17,10 +17,11 @@ from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens
 from pnag.supernet.collect import collect_archive
 from pnag.supernet.supernet import Supernet
-from pnag.supernet.training import TORCHRUN, Progress, make_fabric, train_supernet
+from pnag.supernet.training import TORCHRUN, make_fabric, train_supernet
 from pnag.supernet.training_config import TrainConfig
 from pnag.supernet.transfer import start_from
 from profiler.console import say
+from profiler.progress import Progress
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from pnag.supernet.evaluation import calibrated_subnet, calibration_batches, eva
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.training_config import Precision, TrainConfig
 from pnag.supernet.training_files import CheckpointFile, Curve
+from profiler.progress import Progress
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -37,13 +38,6 @@ CURVE = "curve.jsonl"
 TORCHRUN = "TORCHELASTIC_RUN_ID"  # set in the environment of the processes that torchrun starts
 
 _JUDGING_IMAGES = 256
-
-
-class Progress(Protocol):
-    """What long work reports to: `profiler.console.Progress` is one."""
-
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """So much more is done."""
 
 
 def make_fabric(precision: Precision = "auto", *, accelerator: str = "auto") -> Fabric:

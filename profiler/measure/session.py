@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from profiler.measure.reference import ReferenceMonitor
 from profiler.measure.stopping import StopRule, StopSettings, stop_rule
 from profiler.measure.time_share import TimeShare
 from profiler.measure.wander import gives_aggregates, level_out, wanders
+from profiler.progress import Progress
 
 _LONGEST_SEGMENT = 48  # visits, for devices on which a visit takes no time to speak of
 _FAILURES = 2
@@ -64,16 +65,6 @@ class Sampling:
     statistic: str = "quiet"
 
 
-class Watcher(Protocol):
-    """Is told how the session goes on."""
-
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """So many visits are done."""
-
-    def extend(self, amount: float) -> None:
-        """So many more visits are needed."""
-
-
 @dataclass(frozen=True)
 class SessionResult:
     """Measurements by unit name, and how good the session was. `complete`: no unit was cut short by the time.
@@ -104,7 +95,7 @@ class Session:
         sampling: Sampling,
         journal: Journal | None = None,
         memory_limit_bytes: int = 4 << 30,
-        watcher: Watcher | None = None,
+        watcher: Progress | None = None,
         deadline_s: float = math.inf,
         usual_ms: float = math.inf,
         clock: Callable[[], float] = time.monotonic,

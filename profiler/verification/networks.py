@@ -23,7 +23,7 @@ from profiler.build.memory import activation_bytes
 from profiler.build.modules import Network
 from profiler.build.parity import bits_of_file
 from profiler.measure.sampling import sampling_for
-from profiler.measure.session import Watcher
+from profiler.progress import Progress
 from profiler.verification.as_profiled import as_profiled, difference
 from profiler.verification.pairs import PairedResult, Subject, verify_in_pairs
 
@@ -57,7 +57,7 @@ def measure_networks(
     table: LatencyTable | None = None,
     allow_mismatch: bool = False,
     tell: Callable[[str], None],
-    watcher: Watcher | None = None,
+    watcher: Progress | None = None,
     cache: ArtefactCache | None = None,
     files: Mapping[str, Sequence[Path]] | None = None,
     **options: Any,

@@ -24,7 +24,8 @@ from profiler.errors import ExportError, ProfilerError
 from profiler.measure.estimator import CONFIDENCE, ESTIMATORS
 from profiler.measure.measurement import Measurement
 from profiler.measure.plan import Unit
-from profiler.measure.session import Sampling, Session, Watcher
+from profiler.measure.session import Sampling, Session
+from profiler.progress import Progress
 
 PARTNERS = 8
 _NAN = float("nan")
@@ -75,7 +76,7 @@ def verify_in_pairs(
     *,
     sampling: Sampling | None = None,
     partners: int = PARTNERS,
-    watcher: Watcher | None = None,
+    watcher: Progress | None = None,
     memory_limit_bytes: int = 4 << 30,
 ) -> list[PairedResult]:
     """Measure `subjects` in interleaved rounds with their partners from `table`; one result for each, in order.

@@ -9,7 +9,8 @@ from devices.backend import Artefact, Backend
 from profiler.errors import ProfilerError
 from profiler.measure.measurement import Measurement
 from profiler.measure.plan import Unit
-from profiler.measure.session import Sampling, Session, Watcher
+from profiler.measure.session import Sampling, Session
+from profiler.progress import Progress
 
 
 def measure_files(
@@ -19,7 +20,7 @@ def measure_files(
     reference: Artefact | None = None,
     usual_ms: float = math.inf,
     sampling: Sampling | None = None,
-    watcher: Watcher | None = None,
+    watcher: Progress | None = None,
     memory_limit_bytes: int = 4 << 30,
 ) -> list[Measurement]:
     """Measure whole networks in interleaved rounds; one measurement for each artefact, in order.

@@ -133,7 +133,7 @@ def test_tables_share_the_time_and_further_ones_are_left_out_when_it_is_up(tmp_p
     text = run_all(
         run, [Variant("float32", 1)], FURTHER, again=again, command=command, throughput=steps, results=tmp_path
     ).read_text()
-    assert "the time was up before every median was known well enough" in text
+    assert "the time was up before every latency was known well enough" in text
     assert text.count("no time was left") == len(FURTHER)
 
 

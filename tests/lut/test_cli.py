@@ -176,5 +176,5 @@ def test_several_files_import_as_one_table_of_all_their_resolutions(pnag_lut, tm
     before = out.read_bytes()
     status, _, err = pnag_lut("import", *files, "--device", "a phone", "--out", out, "--resolution", "160,224")
     assert status == 2
-    assert "192.yaml: none of the" in err
+    assert "192.yaml: keys are of 192 pixels, not 160 and 224; give --resolution 192" in err
     assert out.read_bytes() == before

@@ -43,7 +43,7 @@ def test_two_processes_make_one_run(folder: Path) -> None:
     document = json.loads(done.stdout)
     run = Run.load(folder / "run")
     assert document["run"] == str(folder / "run")
-    assert list(run.stages) == ["table", "supernet", "archive", "generator"]
+    assert list(run.stages) == ["supernet", "archive", "table", "generator"]
 
     data = load_data("digits", resolution=32)
     supernet = Supernet.load(folder / "run" / run.stages["supernet"]["path"], SPACE)
