@@ -58,7 +58,9 @@ def profile(
     *,
     device: Annotated[str, typer.Option(help="A device of --list-devices, or a .toml file of your own.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="The table's file; lut/NAME.parquet unless given.")] = None,
-    space: Annotated[str, typer.Option(help="The search space.")] = "ofa-mbv3-w1.2",
+    space: Annotated[
+        str, typer.Option(help="The search space: a name, or a .toml file of your own.")
+    ] = "ofa-mbv3-w1.2",
     resolution: Annotated[
         str | None,
         typer.Option(metavar="R[,R...]", help="Side of the input images in pixels (224); several to choose from."),
@@ -87,7 +89,7 @@ def profile(
     cache: Annotated[Path | None, typer.Option(help="Where exported files are kept; $PNAG_CACHE.")] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="float32 or float16; on a GPU also tf32 and bfloat16, on a phone dynamic-int8 and int8."),
+        typer.Option(help="float32; dynamic-int8 or int8 on CPUs; float16 on GPUs, there also tf32 and bfloat16."),
     ] = None,
     adb: Annotated[list[str] | None, typer.Option(help="A phone at HOST:PORT; again for several.")] = None,
     serial: Annotated[list[str] | None, typer.Option(help="A phone on USB by its serial; again for several.")] = None,
