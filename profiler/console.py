@@ -38,6 +38,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 INTERRUPTED = 130
 _LINE_EVERY_S = 10.0
+_LEAST_KNOWN = 0.01  # of the work, before what is left can be estimated from it
 
 
 def new_app() -> typer.Typer:
@@ -183,7 +184,8 @@ class Progress:
 
     def _line(self, now: float, note: str) -> None:
         passed = now - self._started_s
-        left = passed / self._done * (self._total - self._done) if self._done else None
+        known = self._done > _LEAST_KNOWN * self._total
+        left = max(0.0, passed / self._done * (self._total - self._done)) if known else None
         share = 100 * self._done / self._total if self._total else 100.0
         words = [f"{share:.0f} %", f"{passed:.0f} s passed", left is not None and f"about {left:.0f} s left", note]
         say(f"{self._label}: {', '.join(word for word in words if word)}")
