@@ -40,6 +40,7 @@ def test_correction_and_doubt_are_those_of_conditioning(learnt):
     known[np.diag_indices_from(known)] = 1.0
     shared = np.exp(-differing(every[:50], every[rows]) / nearby.reach) * nearby.share
     residual = accuracy[rows] - predictor(every[rows])
+    residual -= residual.mean()
     assert correction == pytest.approx(shared @ np.linalg.solve(known, residual), abs=1e-6)
     left = nearby.share - np.einsum("nm,nm->n", shared, np.linalg.solve(known, shared.T).T)
     exact = nearby.error * np.sqrt(np.maximum(left, 0))
