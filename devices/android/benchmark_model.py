@@ -138,20 +138,15 @@ class Invocation:
         if self.tool == LITERT:
             return self._litert_flags()
         flags = {
-            "num_threads": str(self.threads),
-            "num_runs": str(self.min_runs),
-            "min_secs": f"{self.min_time_s:g}",
-            "max_secs": f"{self.max_time_s:g}",
-            "warmup_runs": str(self.warmup_runs),
-            "warmup_min_secs": f"{self.warmup_s:g}",
+            **self._flags_of_both(),
             "use_xnnpack": _bool(self.delegate == "xnnpack"),
         }
         if self.delegate == "gpu":
             flags |= {"use_gpu": "true", "gpu_precision_loss_allowed": _bool(self.reduced_precision)}
         return flags
 
-    def _litert_flags(self) -> Mapping[str, str]:
-        """LiteRT's names: it chooses an accelerator where TensorFlow's tool applies delegates."""
+    def _flags_of_both(self) -> Mapping[str, str]:
+        """How long and on how many threads: the two tools name these alike."""
         return {
             "num_threads": str(self.threads),
             "num_runs": str(self.min_runs),
@@ -159,6 +154,12 @@ class Invocation:
             "max_secs": f"{self.max_time_s:g}",
             "warmup_runs": str(self.warmup_runs),
             "warmup_min_secs": f"{self.warmup_s:g}",
+        }
+
+    def _litert_flags(self) -> Mapping[str, str]:
+        """LiteRT's names: it chooses an accelerator where TensorFlow's tool applies delegates."""
+        return {
+            **self._flags_of_both(),
             "use_cpu": _bool(self.delegate != "gpu"),
             "use_gpu": _bool(self.delegate == "gpu"),
         } | ({"allow_fp16": _bool(self.reduced_precision)} if self.delegate == "gpu" else {})
