@@ -23,10 +23,10 @@ Array = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 Index = NDArray[np.int64]
 
-_CAUTIOUS_STEPS, _STEPS = 12, 30
+_MM_STEPS, _STEPS = 12, 30
 _WARM_STEPS = 6
 _LIKENESS = 0.7  # of the logarithms of variances within a kind, as a standard deviation
-_SMALLEST_RATIO = 1e-6  # by rounding, what is asked may be below 0
+_SMALLEST_RATIO = 1e-6  # by rounding, a quadratic form may be below 0
 _LOWEST, _HIGHEST = -14.0, 4.0  # logarithms of a group's share of the variance of y
 
 
@@ -73,20 +73,20 @@ class Evidence:
         count = len(self._sizes)
         log = np.log([*([0.2] * self._mains), *([0.02] * (count - self._mains)), 0.1]) if start is None else start.end
         lowest, highest = np.array([_LOWEST] * count + [-9.0]), np.array([_HIGHEST] * count + [1.0])
-        for _ in range(_CAUTIOUS_STEPS if start is None else 0):
-            _, asked, allowed = self._parts(log, y, spread)
-            ratio = np.divide(asked, allowed, out=np.ones_like(asked), where=allowed > 0)  # 0 / 0: of no features
+        for _ in range(_MM_STEPS if start is None else 0):
+            _, quadratic, trace = self._parts(log, y, spread)
+            ratio = np.divide(quadratic, trace, out=np.ones_like(quadratic), where=trace > 0)  # 0 / 0: of no features
             log = np.clip(log + 0.5 * np.log(np.maximum(ratio, _SMALLEST_RATIO)), lowest, highest)
         found = minimize(
-            self._improbability, log, (y, spread), jac=True, bounds=list(zip(lowest, highest, strict=True)),
+            self._negative_log_posterior, log, (y, spread), jac=True, bounds=list(zip(lowest, highest, strict=True)),
             method="L-BFGS-B", options={"maxiter": _STEPS if start is None else _WARM_STEPS},
         )  # fmt: skip
         return Strengths(np.exp(found.x[:-1]) / self._sizes, float(np.exp(found.x[-1])), found.x)
 
-    def _improbability(self, log: Array, y: Array, spread: Array) -> tuple[float, Array]:
+    def _negative_log_posterior(self, log: Array, y: Array, spread: Array) -> tuple[float, Array]:
         """Negative logarithm of the evidence and of how unlike groups of a kind are, with its gradient."""
-        value, asked, allowed = self._parts(log, y, spread)
-        gradient = 0.5 * (allowed - asked) * np.exp(log)
+        value, quadratic, trace = self._parts(log, y, spread)
+        gradient = 0.5 * (trace - quadratic) * np.exp(log)
         for kind in self._kinds:
             each = log[kind] - np.log(self._sizes[kind])
             unlike = (each - each.mean()) / _LIKENESS**2
@@ -95,7 +95,7 @@ class Evidence:
         return value, gradient
 
     def _parts(self, log: Array, y: Array, spread: Array) -> tuple[float, Array, Array]:
-        """Negative logarithm of the evidence; per component, what the data and what the prior ask of it."""
+        """Negative logarithm of the evidence; per component, αᵀKα and tr(Ω⁻¹K), which are equal at the optimum."""
         from scipy.linalg import cho_factor, cho_solve
         from scipy.linalg.lapack import dpotri
 
@@ -110,6 +110,6 @@ class Evidence:
         both = 2 * np.stack([alpha[self._lower[0]] * alpha[self._lower[1]], inverse], axis=1)
         both[self._diagonal] /= 2
         of_groups = self._kernels @ both  # (groups, 2)
-        asked = np.append(of_groups[:, 0], np.square(alpha) @ spread)
-        allowed = np.append(of_groups[:, 1], inverse[self._diagonal] @ spread)
-        return value, asked, allowed
+        quadratic = np.append(of_groups[:, 0], np.square(alpha) @ spread)
+        trace = np.append(of_groups[:, 1], inverse[self._diagonal] @ spread)
+        return value, quadratic, trace

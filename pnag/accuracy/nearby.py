@@ -1,9 +1,9 @@
-"""What known accuracies say of networks near them, beyond the predictor: a correction, and the doubt that is left.
+"""What known accuracies say of networks near them, beyond the predictor: a correction, and the posterior deviation.
 
 The predictor is one form for the whole space, and errs. Where networks that differ in a few layers err alike, the
 residuals of known networks correct the predictions near them: a Gaussian process whose correlation falls with the
 number of layers that differ, exp(-d / reach). A known network is then worth what was measured, as far as noise does
-not explain it; one far from all that is known is in doubt by the predictor's whole error.
+not explain it; far from all that is known, the deviation is the predictor's whole error.
 
 Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, sections 2.2 and 2.7.
 """
@@ -46,19 +46,20 @@ class Nearby:
     error: float
 
     def __call__(self, tokens: Tokens) -> tuple[Array, Array]:
-        """Correction of the prediction and the doubt left, as fractions, both (n,), of canonical tokens (n, length).
+        """Correction of the prediction and its posterior deviation, as fractions, both (n,), of tokens (n, length).
 
-        The doubt takes the nearest known network alone into account: it is never too small for that.
+        Tokens are canonical. The deviation takes the nearest known network alone into account: it is never too small
+        for that.
         """
         codec = LayerCodes(self.space)
         known = codec.one_hot(codec.of(self.tokens))
-        correction, doubt = np.empty(len(tokens)), np.empty(len(tokens))
+        correction, deviation = np.empty(len(tokens)), np.empty(len(tokens))
         for start in range(0, len(tokens), _CHUNK):
             part = slice(start, start + _CHUNK)
             alike = _alike(codec.one_hot(codec.of(tokens[part])), known, codec.layers, self.reach)
             correction[part] = alike @ self.weights
-            doubt[part] = 1 - self.share * np.square(alike.max(axis=1))
-        return correction, self.error * np.sqrt(self.share * np.maximum(doubt, 0.0))
+            deviation[part] = 1 - self.share * np.square(alike.max(axis=1))
+        return correction, self.error * np.sqrt(self.share * np.maximum(deviation, 0.0))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything but the space, for a file."""

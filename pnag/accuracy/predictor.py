@@ -6,7 +6,7 @@ merit and its predicted accuracy are
     m(a) = bias + Σ_l w[l, code_l] + ½ Σ_l Σ_m W[l, code_l, m, code_m],    Â(a) = ceiling - exp(-m(a)),
 
 so that the merits of *all* networks which differ from `a` in one layer come from one matrix product. Accuracy
-levels off as networks grow: what a layer brings is the same share of what is missing to the ceiling, not the
+levels off as networks grow: what a layer brings is the same share of the distance to the ceiling, not the
 same number of points. Without a ceiling, which is infinite then, merit and accuracy are the same.
 How the weights are learnt is in `pnag.accuracy.predictor_fit`; this module needs numpy only.
 """

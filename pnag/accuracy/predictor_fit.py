@@ -69,7 +69,7 @@ def fit_posterior(
     seed: int = 0,
     report: Share | None = None,
 ) -> Posterior:
-    """The same, with what is left open by these accuracies.
+    """The same with its posterior distribution.
 
     `spread` (n,) multiplies the noise variance of each row, 1 unless given. `start` is where learning
     from fewer of the same accuracies ended: the search for strengths goes on there, and no other ceiling is tried.
@@ -128,13 +128,13 @@ def _ceilings(start: Start | None, low: float, high: float) -> Sequence[float]:
 class _Target:
     """What weights are learnt for: targets y (n,), how much each counts over the noise, and the merits' ceiling.
 
-    `missing` is by how much accuracies are below the ceiling on average, which weights are relative to.
+    `mean_slope` is the mean of dA/dm = c - A, which the weights are relative to.
     """
 
     y: Array
     weight: Array
     ceiling: float
-    missing: float = 1.0
+    mean_slope: float = 1.0
 
     @cached_property
     def mean(self) -> float:
@@ -162,7 +162,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Posterior:
-    """A predictor, and what the accuracies that it was learnt from leave open."""
+    """The posterior distribution of predictors, given the accuracies that were learnt from; `predictor` is its mean."""
 
     predictor: AccuracyPredictor
     learner: _Learner
@@ -175,14 +175,14 @@ class Posterior:
         return Start(self.strengths.end, self.target.ceiling)
 
     def draw(self, rng: np.random.Generator) -> AccuracyPredictor:
-        """A predictor drawn from what is likely.
+        """A predictor drawn from the posterior distribution.
 
         Where more accuracies were learnt from than are laid out in full, the distance is that of the part which was.
         Source: Wilson et al., Efficiently Sampling Functions from Gaussian Process Posteriors, 2020: Matheron's rule.
         """
         from scipy.linalg import cho_solve
 
-        x, factor, prior = self._laid_out
+        x, factor, prior = self._covariance_factor
         weights, offset = np.sqrt(prior) * rng.standard_normal(len(prior)), float(rng.standard_normal())
         noise = np.sqrt(self.strengths.noise) * rng.standard_normal(len(x))
         said = x @ weights.astype(np.float32) + self.target.weight * offset + noise
@@ -207,28 +207,29 @@ class Posterior:
         scaled = self.learner.features(tokens) * np.sqrt(prior).astype(np.float32)
         return np.concatenate([scaled, np.ones((len(tokens), 1), dtype=np.float32)], axis=1)
 
-    def sharpness(self, tokens: Tokens) -> Matrix:
-        """How much accuracies change with merits, (n,), relative to those learnt from: less near the ceiling."""
+    def slope(self, tokens: Tokens) -> Matrix:
+        """The inverse link's derivative dA/dm, (n,), over its mean where it was learnt: less near the ceiling."""
         if np.isinf(self.target.ceiling):
             return np.ones(len(tokens), dtype=np.float32)
         at = np.clip(self.predictor(tokens), *self.learner.between)
-        return ((self.target.ceiling - at) / self.target.missing).astype(np.float32)
+        return ((self.target.ceiling - at) / self.target.mean_slope).astype(np.float32)
 
-    def told(self, rows: Matrix) -> Matrix:
-        """What the accuracies say of combinations of `scaled` rows (m, features + 1): a column (n,) for each.
+    def whitened(self, rows: Matrix) -> Matrix:
+        """Whitened prior covariances of the known accuracies with combinations of `scaled` rows, (n, m).
 
-        Products of these columns are what known accuracies take away from the combinations' covariances.
+        `rows` has shape (m, features + 1). It is L⁻¹ K with L the Cholesky factor of the known accuracies' covariance:
+        the prior covariance of two combinations less the product of their columns is their posterior covariance.
         """
         from scipy.linalg import solve_triangular
 
-        x, factor, prior = self._laid_out
+        x, factor, prior = self._covariance_factor
         shared = (x * np.sqrt(prior).astype(np.float32)) @ rows[:, :-1].T
         shared += np.outer(self.target.weight, rows[:, -1])
-        told: Matrix = solve_triangular(factor[0], shared, lower=True, check_finite=False).astype(np.float32)
-        return told
+        whitened: Matrix = solve_triangular(factor[0], shared, lower=True, check_finite=False).astype(np.float32)
+        return whitened
 
     @cached_property
-    def _laid_out(self) -> tuple[Matrix, Factor, Array]:
+    def _covariance_factor(self) -> tuple[Matrix, Factor, Array]:
         """Features (n, features) times the targets' weights, the factor of their covariance, variances of features."""
         x, prior = self.learner.weighted(self.target), self.strengths.variances[self.learner.features.groups]
         return x, _factor_covariance(x, self.target.weight, prior, self.strengths.noise), prior
@@ -283,9 +284,9 @@ class _Learner:
         if last is None or np.isinf(ceiling):
             return _Target(self.accuracy, self.counts, ceiling)
         at = np.clip(last(self.tokens), *self.between)
-        missing = ceiling - at
-        mean = float(missing.mean())
-        return _Target((self.accuracy - at) / missing - np.log(missing), self.counts * missing / mean, ceiling, mean)
+        slope = ceiling - at
+        mean = float(slope.mean())
+        return _Target((self.accuracy - at) / slope - np.log(slope), self.counts * slope / mean, ceiling, mean)
 
     def learn(self, target: _Target, strengths: Strengths) -> AccuracyPredictor:
         """The predictor for a target, and its errors."""
@@ -296,7 +297,7 @@ class _Learner:
         weights, offset, residual = solve(x, weight * target.standard, weight, prior, strengths.noise)
         main, pairs = self.features.quadratic_form(weights)
         judged = slice(0, len(residual))
-        missing = 1.0 if np.isinf(ceiling) else float((ceiling - self.accuracy).mean())
+        mean_slope = 1.0 if np.isinf(ceiling) else float((ceiling - self.accuracy).mean())
         found = AccuracyPredictor(
             self.features.space,
             target.mean + scale * offset,
@@ -304,7 +305,7 @@ class _Learner:
             (scale * pairs).astype(np.float32),
             error=0.0,
             rank_correlation=0.0,
-            noise=missing * scale * float(np.sqrt(strengths.noise)),
+            noise=mean_slope * scale * float(np.sqrt(strengths.noise)),
             ceiling=ceiling,
         )
         predicted = found.accuracy(y[judged] - scale * residual / weight[judged])

@@ -42,8 +42,8 @@ class PolicySettings:
     learns from, 0 for policy gradient alone; they need an evaluator that can be refined under.
     `caution` and `headroom`: rewards count a network as too dear from so much below the budget on, and an
     example answers budgets so much above its own (fractions), so that samples at the edge keep the budget.
-    `penalty`: what missing the budget costs beside the lost comparisons. `sharpen`: the trained logits are
-    multiplied by this, so that samples stray less from what was learnt.
+    `penalty`: what missing the budget costs beside the lost comparisons. `temperature`: the trained logits are
+    divided by this, so that samples stray less from what was learnt.
     """
 
     k: int = 10
@@ -61,7 +61,7 @@ class PolicySettings:
     penalty: float = 2.0
     caution: float = 0.006
     headroom: float = 0.012
-    sharpen: float = 1.5
+    temperature: float = 2 / 3
 
 
 class Examples(Protocol):
@@ -118,7 +118,7 @@ def train_policy(
         optimiser.step()
         if report is not None:
             report((step + 1) / settings.steps)
-    return network.policy(sharpen=settings.sharpen)
+    return network.policy(temperature=settings.temperature)
 
 
 def _step_budgets(anchors: Array, costs: CostModel, settings: PolicySettings, rng: np.random.Generator) -> Array:
@@ -233,8 +233,8 @@ class PolicyNetwork:
         flat = [self._w_input, self._w_hidden, self._bias, torch.zeros_like(self._bias)]
         return torch.lstm(inputs, (zero, zero), flat, True, 1, 0.0, True, False, False)[0]
 
-    def policy(self, *, sharpen: float = 1.0) -> Policy:
-        """The network as it is now, for numpy; a copy, with its logits multiplied by `sharpen`."""
+    def policy(self, *, temperature: float = 1.0) -> Policy:
+        """The network as it is now, for numpy; a copy, with its logits divided by `temperature`."""
         width = self._vectors.shape[1]
         w_input = self._w_input.detach().numpy().T
         weights = PolicyWeights(
@@ -244,7 +244,7 @@ class PolicyNetwork:
             w_budget=w_input[width:].copy(),
             w_hidden=self._w_hidden.detach().numpy().T.copy(),
             bias=self._bias.detach().numpy().copy(),
-            heads=self._heads.detach().numpy() * np.float32(sharpen),
-            head_bias=self._head_bias.detach().numpy() * np.float32(sharpen),
+            heads=self._heads.detach().numpy() * np.float32(1 / temperature),
+            head_bias=self._head_bias.detach().numpy() * np.float32(1 / temperature),
         )
         return Policy(self._space, self._anchors, weights)

@@ -59,8 +59,8 @@ def propose(
     plausible = np.unique(np.concatenate([guesses, rivals]), axis=0)
     candidates = unknown(_candidates(plausible, costs, rng), np.concatenate([tokens, asked]))
     if len(candidates) and len(asked) < n:
-        telling = candidates[most_telling(posterior, guesses, rivals, candidates, n - len(asked))]
-        asked = np.concatenate([asked, telling])
+        informative = candidates[most_informative(posterior, guesses, rivals, candidates, n - len(asked))]
+        asked = np.concatenate([asked, informative])
     return asked
 
 
@@ -103,20 +103,20 @@ def rival_answers(
     return rivals
 
 
-def most_telling(posterior: Posterior, guesses: Tokens, rivals: Tokens, candidates: Tokens, n: int) -> Index:
-    """Which `n` of the candidates (m, length) to ask about, as indices (at most n,), the most telling first.
+def most_informative(posterior: Posterior, guesses: Tokens, rivals: Tokens, candidates: Tokens, n: int) -> Index:
+    """Which `n` of the candidates (m, length) to ask about, as indices (at most n,), the most informative first.
 
     They are taken one by one, each such that with its accuracy known too, least is left of the variances, summed, of
     how much more accurate each rival is than the guess beside it; both have shape (pairs, length).
     """
-    unit = posterior.sharpness(guesses)[:, None]  # from merits to accuracies
+    unit = posterior.slope(guesses)[:, None]  # from merits to accuracies
     open_ = unit * (posterior.scaled(rivals) - posterior.scaled(guesses))
-    asked = posterior.sharpness(candidates)[:, None] * posterior.scaled(candidates)
-    told_open, told_asked = posterior.told(open_), posterior.told(asked)
-    shared = open_ @ asked.T - told_open.T @ told_asked  # covariances of what is open, (pairs, m)
-    variance = np.square(asked).sum(axis=1) - np.square(told_asked).sum(axis=0) + np.float32(posterior.strengths.noise)
+    asked = posterior.slope(candidates)[:, None] * posterior.scaled(candidates)
+    white_open, white_asked = posterior.whitened(open_), posterior.whitened(asked)
+    shared = open_ @ asked.T - white_open.T @ white_asked  # posterior covariances, (pairs, m)
+    variance = np.square(asked).sum(axis=1) - np.square(white_asked).sum(axis=0) + np.float32(posterior.strengths.noise)
     first = np.argsort(-np.square(shared).sum(axis=0) / variance, kind="stable")[: max(n, _CONSIDERED)]
-    asked, told_asked, shared, variance = asked[first], told_asked[:, first], shared[:, first], variance[first]
+    asked, white_asked, shared, variance = asked[first], white_asked[:, first], shared[:, first], variance[first]
     taken: list[int] = []
     gained = np.empty((min(n, len(first)), len(first)), dtype=np.float32)
     for step in range(len(gained)):
@@ -124,8 +124,8 @@ def most_telling(posterior: Posterior, guesses: Tokens, rivals: Tokens, candidat
         gain[taken] = -1.0
         best = int(np.argmax(gain))
         taken.append(best)
-        told = asked @ asked[best] - told_asked[:, best] @ told_asked - gained[:step, best] @ gained[:step]
-        gained[step] = told / np.sqrt(variance[best])
+        covariance = asked @ asked[best] - white_asked[:, best] @ white_asked - gained[:step, best] @ gained[:step]
+        gained[step] = covariance / np.sqrt(variance[best])
         shared -= np.outer(shared[:, best] / np.sqrt(variance[best]), gained[step])
         variance = np.maximum(variance - np.square(gained[step]), np.float32(posterior.strengths.noise))
     return first[taken]

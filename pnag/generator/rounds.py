@@ -90,7 +90,7 @@ def ask_in_rounds(
         for form in forms:
             form.learn(tokens, accuracy, spread, seed)
         plain, near = forms
-        best = near if near.missed < _BETTER * plain.missed else plain
+        best = near if near.squared_error < _BETTER * plain.squared_error else plain
         if report is not None:
             report((number + 1) / (rounds + 1))
         if number == rounds:
@@ -100,7 +100,7 @@ def ask_in_rounds(
         if not len(proposed):
             break
         for form in forms:
-            form.foretell(proposed)
+            form.predict(proposed)
         if remember is not None:
             state = {"draws": rng.bit_generator.state, "forms": [form.state() for form in forms]}
             remember(proposed, RoundsDone(number + 1, state))
@@ -109,38 +109,38 @@ def ask_in_rounds(
 
 
 class _Form:
-    """One form of the predictor, learnt anew in each round from where it was; `missed` is its mean squared error."""
+    """One form of the predictor, learnt anew in each round from where it was; `squared_error` is of its predictions."""
 
     posterior: Posterior
 
     def __init__(self, costs: CostModel, *, near: bool) -> None:
         self._costs, self._near = costs, near
         self._start: Start | None = None
-        self._foretold: Array = np.empty(0)
-        self.missed = 0.0
+        self._predicted: Array = np.empty(0)
+        self.squared_error = 0.0
 
     def learn(self, tokens: Tokens, accuracy: Array, spread: Array, seed: int) -> None:
-        """Judge what was foretold of the last rows, each over its spread; then learn from all."""
-        if len(self._foretold):
-            last = slice(-len(self._foretold), None)
-            squared = np.square(self._foretold - accuracy[last])
-            self.missed = _FORGOTTEN * self.missed + float(np.average(squared, weights=1 / spread[last]))
+        """Judge what was predicted of the last rows, each over its spread; then learn from all."""
+        if len(self._predicted):
+            last = slice(-len(self._predicted), None)
+            squared = np.square(self._predicted - accuracy[last])
+            self.squared_error = _FORGOTTEN * self.squared_error + float(np.average(squared, weights=1 / spread[last]))
         self.posterior = fit_posterior(
             self._costs.space, tokens, accuracy, spread=spread if self._near else None, start=self._start, seed=seed
         )
         self._start = self.posterior.end
 
-    def foretell(self, tokens: Tokens) -> None:
+    def predict(self, tokens: Tokens) -> None:
         """Say what these will be, to be judged when they are known."""
-        self._foretold = self.posterior.predictor(tokens)
+        self._predicted = self.posterior.predictor(tokens)
 
     def state(self) -> dict[str, Any]:
         """Plain JSON values of all that the next round needs."""
         assert self._start is not None
         ceiling = self._start.ceiling
         return {
-            "missed": self.missed,
-            "foretold": self._foretold.tolist(),
+            "squared_error": self.squared_error,
+            "predicted": self._predicted.tolist(),
             "end": self._start.end.tolist(),
             "ceiling": None if np.isinf(ceiling) else ceiling,
         }
@@ -149,4 +149,4 @@ class _Form:
         """Go on where `state` was taken."""
         ceiling = np.inf if state["ceiling"] is None else state["ceiling"]
         self._start = Start(np.array(state["end"]), ceiling)
-        self._foretold, self.missed = np.array(state["foretold"]), state["missed"]
+        self._predicted, self.squared_error = np.array(state["predicted"]), state["squared_error"]

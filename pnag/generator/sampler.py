@@ -56,9 +56,9 @@ class PolicyWeights:
 class Policy:
     """Sampling from the network. `anchors_ms` has shape (k,): the budgets whose vectors were learnt.
 
-    A calibrated one is told, for a budget, the highest of `aims_ms` that is not above it and whose samples keep
-    it: all but a few of them cost `levels_ms` at most, which has the same shape (m,). Where there is none, it is
-    told the one with the lowest level. See `calibrated`.
+    A calibrated one is conditioned, for a budget, on the highest of `aims_ms` that is not above it and whose samples
+    keep it: all but a few of them cost `levels_ms` at most, which has the same shape (m,). Where there is none, on
+    the one with the lowest level. See `calibrated`.
     """
 
     space: TokenSpace
@@ -80,8 +80,8 @@ class Policy:
 
     def sample(self, budgets_ms: Array, uniforms: Array) -> Tokens:
         """One architecture per budget, shape (n, length), from numbers uniform in [0, 1) of the same shape."""
-        parts, told_ms = range(0, len(budgets_ms), _CHUNK), self.aim(budgets_ms)
-        drawn = [self._sample(told_ms[i : i + _CHUNK], uniforms[i : i + _CHUNK]) for i in parts]
+        parts, aimed_ms = range(0, len(budgets_ms), _CHUNK), self.aim(budgets_ms)
+        drawn = [self._sample(aimed_ms[i : i + _CHUNK], uniforms[i : i + _CHUNK]) for i in parts]
         return np.concatenate(drawn) if drawn else np.zeros((0, self.space.length), dtype=np.int8)
 
     def _sample(self, budgets_ms: Array, uniforms: Array) -> Tokens:
@@ -110,7 +110,7 @@ class Policy:
         return out
 
     def aim(self, budgets_ms: Array) -> Array:
-        """What the network is told for budgets, both of shape (n,): the budgets themselves unless calibrated."""
+        """What the network is conditioned on for budgets, both (n,): the budgets themselves unless calibrated."""
         if self.aims_ms is None or self.levels_ms is None:
             return budgets_ms
         fits = np.maximum(self.aims_ms, self.levels_ms) <= np.asarray(budgets_ms)[:, None]  # (n, m)
@@ -119,7 +119,7 @@ class Policy:
         return aims
 
     def calibrated(self, costs: CostModel, seed: int = 0) -> Policy:
-        """The same network, told a little less than the budget where its samples would not keep it otherwise.
+        """The same network, conditioned on a little less than the budget where its samples would not keep it otherwise.
 
         What its samples cost is looked at for budgets evenly over the range of `costs`.
         """

@@ -72,7 +72,7 @@ class Evaluator(Protocol):
 class RuleEvaluator:
     """Predicted accuracy and exact cost, made one score by the rule of that name.
 
-    Where `nearby` knows networks, they correct the prediction, and it counts for less by the doubt that is left: a
+    Where `nearby` knows networks, they correct the prediction, and its lower confidence bound counts: a
     network is chosen before a known one only if what it is predicted to gain is more than that.
     """
 
@@ -85,15 +85,15 @@ class RuleEvaluator:
         predicted = self.predictor(tokens)
         if self.nearby is None:
             return predicted, np.full(len(tokens), self.predictor.error)
-        correction, doubt = self.nearby(tokens)
-        return predicted + correction, doubt
+        correction, deviation = self.nearby(tokens)
+        return predicted + correction, deviation
 
     def worth(self, tokens: Tokens) -> Array:
-        """Accuracy that counts in a comparison, (n,): what is expected less the doubt."""
+        """Accuracy that counts in a comparison, (n,): the lower confidence bound of what is expected."""
         if self.nearby is None:
             return self.predictor(tokens)
-        expected, doubt = self.expected(tokens)
-        return expected - CAUTION * doubt
+        expected, deviation = self.expected(tokens)
+        return expected - CAUTION * deviation
 
     def combine(self, accuracy: Array, cost_ms: Array, budget_ms: Array) -> Array:
         """The rule, elementwise with broadcasting."""

@@ -24,10 +24,10 @@ def test_the_gradient_is_that_of_the_value():
     x = features(40)
     evidence, y = Evidence(x, GROUPS, KINDS), rng.standard_normal(40)
     at, spread = rng.normal(-1, 0.5, 7), rng.uniform(0.5, 2, 40)
-    _, gradient = evidence._improbability(at, y, spread)
+    _, gradient = evidence._negative_log_posterior(at, y, spread)
     for index in range(7):
         step = np.eye(7)[index] * 1e-5
-        above, below = (evidence._improbability(at + sign * step, y, spread)[0] for sign in (1, -1))
+        above, below = (evidence._negative_log_posterior(at + sign * step, y, spread)[0] for sign in (1, -1))
         assert gradient[index] == pytest.approx((above - below) / 2e-5, rel=1e-4, abs=1e-6)
 
 
@@ -41,7 +41,7 @@ def test_the_value_is_the_density_of_the_data():
     values, densities = [], []
     for noise in (0.1, 0.4):
         log = np.log([0.3, 0.2, 0.1, 0.3, 0.2, 0.1, noise])
-        values.append(evidence._improbability(log, y, spread)[0])
+        values.append(evidence._negative_log_posterior(log, y, spread)[0])
         sizes = [np.square(x[:, group == GROUPS].astype(float)).sum() / 30 for group in range(6)]
         prior = (np.exp(log[:-1]) / sizes)[GROUPS]
         covariance = (x * prior) @ x.T.astype(float) + 1.0 + noise * np.diag(spread)

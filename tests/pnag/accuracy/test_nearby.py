@@ -33,9 +33,9 @@ def learnt():
     return every, accuracy, rows, predictor, fit_nearby(predictor, every[rows], accuracy[rows])
 
 
-def test_correction_and_doubt_are_those_of_conditioning(learnt):
+def test_correction_and_deviation_are_those_of_conditioning(learnt):
     every, accuracy, rows, predictor, nearby = learnt
-    correction, doubt = nearby(every[:50])
+    correction, deviation = nearby(every[:50])
     known = np.exp(-differing(every[rows], every[rows]) / nearby.reach) * nearby.share
     known[np.diag_indices_from(known)] = 1.0
     shared = np.exp(-differing(every[:50], every[rows]) / nearby.reach) * nearby.share
@@ -44,17 +44,17 @@ def test_correction_and_doubt_are_those_of_conditioning(learnt):
     assert correction == pytest.approx(shared @ np.linalg.solve(known, residual), abs=1e-6)
     left = nearby.share - np.einsum("nm,nm->n", shared, np.linalg.solve(known, shared.T).T)
     exact = nearby.error * np.sqrt(np.maximum(left, 0))
-    assert (doubt >= exact - 1e-9).all()  # the nearest alone never says more than all of them
-    assert doubt.max() <= nearby.error
+    assert (deviation >= exact - 1e-9).all()  # the nearest alone never says more than all of them
+    assert deviation.max() <= nearby.error
 
 
 def test_what_is_known_without_noise_is_worth_what_was_measured(learnt):
     every, accuracy, rows, predictor, nearby = learnt
-    correction, doubt = nearby(every[rows])
+    correction, deviation = nearby(every[rows])
     error = np.abs(predictor(every[rows]) + correction - accuracy[rows])
     assert np.median(error) < 0.25 * np.median(np.abs(predictor(every[rows]) - accuracy[rows]))
     rest = np.setdiff1d(np.arange(len(every)), rows)
-    assert np.median(doubt) < np.median(nearby(every[rest])[1])
+    assert np.median(deviation) < np.median(nearby(every[rest])[1])
 
 
 def test_predictions_near_known_networks_become_better(learnt):

@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_generator():
     np.testing.assert_array_equal(first.weights.heads, second.weights.heads)
 
 
-def test_a_calibrated_generator_is_told_what_its_samples_keep():
+def test_a_calibrated_generator_is_conditioned_on_what_its_samples_keep():
     policy = replace(
         network(TINY).policy(), aims_ms=np.array([20.0, 40.0, 60.0, 80.0]), levels_ms=np.array([30.0, 35.0, 70.0, 75.0])
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pnag.accuracy.predictor_fit import fit_posterior
-from pnag.generator.proposals import answers, most_telling, propose, rival_answers, spread_budgets
+from pnag.generator.proposals import answers, most_informative, propose, rival_answers, spread_budgets
 from tests.pnag.search.learning_cases import TINY, all_tokens, archive, tiny_costs
 
 TOKENS, ACCURACY = archive(tiny_costs(), 40)
@@ -31,15 +31,15 @@ def left_open(posterior, guesses, rivals, asked):
 
     known = rows(TOKENS) * posterior.target.weight[:, None]
     precision = np.diag(1 / np.append(prior, 1.0)) + known.T @ known / posterior.strengths.noise
-    new = rows(asked) * posterior.sharpness(asked)[:, None]
+    new = rows(asked) * posterior.slope(asked)[:, None]
     precision += new.T @ new / posterior.strengths.noise
-    differences = posterior.sharpness(guesses)[:, None] * (rows(rivals) - rows(guesses))
+    differences = posterior.slope(guesses)[:, None] * (rows(rivals) - rows(guesses))
     return np.einsum("df,fd->", differences, np.linalg.solve(precision, differences.T))
 
 
 def test_each_is_the_one_that_leaves_least_open(posterior):
     guesses, rivals, candidates = pairs_and_candidates()
-    chosen = most_telling(posterior, guesses, rivals, candidates, 6)
+    chosen = most_informative(posterior, guesses, rivals, candidates, 6)
     for step in range(6):
         before = list(chosen[:step])
         left = {
@@ -54,7 +54,7 @@ def test_each_is_the_one_that_leaves_least_open(posterior):
 def test_they_say_more_than_rivals_or_random_networks_do(posterior):
     guesses, rivals, others = pairs_and_candidates()
     candidates = np.concatenate([rivals, others])
-    chosen = candidates[most_telling(posterior, guesses, rivals, candidates, 12)]
+    chosen = candidates[most_informative(posterior, guesses, rivals, candidates, 12)]
     left = left_open(posterior, guesses, rivals, chosen)
     assert left < left_open(posterior, guesses, rivals, rivals)
     assert left < left_open(posterior, guesses, rivals, TINY.sample(12, np.random.default_rng(1)))
@@ -62,13 +62,13 @@ def test_they_say_more_than_rivals_or_random_networks_do(posterior):
 
 def test_candidates_are_chosen_once_and_all_if_so_many_are_wanted(posterior):
     guesses, rivals, candidates = pairs_and_candidates()
-    chosen = most_telling(posterior, guesses, rivals, candidates[:20], 50)
+    chosen = most_informative(posterior, guesses, rivals, candidates[:20], 50)
     assert sorted(chosen) == list(range(20))
 
 
 def test_where_nothing_is_open_there_still_is_a_choice(posterior):
     guesses, _, candidates = pairs_and_candidates()
-    assert len(set(most_telling(posterior, guesses, guesses, candidates, 5))) == 5
+    assert len(set(most_informative(posterior, guesses, guesses, candidates, 5))) == 5
 
 
 def propose_for(posterior, known_tokens, n, **options):
@@ -86,11 +86,11 @@ def test_proposals_are_new(posterior):
 
 def test_answers_come_first_among_proposals(posterior):
     proposed = propose_for(posterior, TOKENS, 10, answers_share=0.5)
-    told = posterior.predictor(proposed)
+    predicted = posterior.predictor(proposed)
     # An answer to a budget is better than nearly all networks of its cost, in the predictor's own eyes.
     cost, every = tiny_costs()(proposed), all_tokens()
     cheaper = tiny_costs()(every)[None] <= cost[:, None]
-    rank = ((posterior.predictor(every)[None] > told[:, None]) & cheaper).sum(axis=1) / cheaper.sum(axis=1)
+    rank = ((posterior.predictor(every)[None] > predicted[:, None]) & cheaper).sum(axis=1) / cheaper.sum(axis=1)
     assert np.median(rank[:5]) < 0.1
 
 
