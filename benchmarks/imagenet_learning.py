@@ -24,7 +24,7 @@ from benchmarks.imagenet_truth import BEST_KNOWN, BUDGETS_MS, PublishedPredictor
 from benchmarks.paper_tables import interval
 from benchmarks.report import RESULTS, machine, report
 from pnag.accuracy.archive import DEFAULT, SHIPPED, AccuracyArchive
-from pnag.accuracy.network import model_of
+from pnag.accuracy.shipped import model_of
 from pnag.generator.generate import Generator
 from pnag.generator.learning import ROUNDS, rounds_of, train_generator, train_in_rounds
 from pnag.search.known_networks import Pool

@@ -31,7 +31,7 @@ ROOMS = {
     "pnag": ("errors", "space", "data", "accuracy", "supernet", "search", "generator", "runs", "delivery", "demo"),
 }
 MOST_MODULES = 12
-MOST_LEVELS = 10
+MOST_LEVELS = 8
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for package in ALLOWED

@@ -12,12 +12,9 @@ Variance Components Models, 2019, update 6.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-
-from pnag.accuracy.features import FeatureMap
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.float32]
@@ -56,11 +53,6 @@ class Evidence:
             part = x[:, groups == group].astype(np.float64)
             self._sizes[group] = max(1.0, float(np.square(part).sum()) / n)
             self._kernels[group] = (part @ part.T / self._sizes[group])[self._lower]
-
-    @classmethod
-    def of(cls, features: FeatureMap, x: Matrix) -> Self:
-        """The covariances of rows x of these features."""
-        return cls(x, features.groups, features.alike, features.mains)
 
     def maximise(self, y: Array, spread: Array, start: Strengths | None = None) -> Strengths:
         """The most probable variances for standardised targets y (n,); `start` are those of similar targets.

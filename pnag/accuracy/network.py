@@ -18,7 +18,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.accuracy.archive import DEFAULT, SHIPPED, AccuracyArchive
 from pnag.accuracy.predictor import Codes, LayerCodes
 from pnag.errors import ArchiveError
 from pnag.space.tokens import Tokens, TokenSpace
@@ -26,8 +25,6 @@ from pnag.space.tokens import Tokens, TokenSpace
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
-# Learnt from the same source as an archive that comes with the program, from far more accuracies than that holds.
-_SHIPPED_MODELS: Mapping[Path, Path] = {SHIPPED[DEFAULT]: SHIPPED[DEFAULT].with_name("imagenet-w1.2-distilled.npz")}
 _CHUNK = 4096
 _CHANGED_CHUNK = 16
 
@@ -149,13 +146,3 @@ class AccuracyNetwork:
                 return cls.from_arrays(space, {name: file[name] for name in file.files})
         except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise ArchiveError(f"no model of accuracies for {space.name} in {path} ({error})") from error
-
-
-def model_of(path: Path | None, archive: AccuracyArchive) -> AccuracyNetwork | None:
-    """The model that comes with the program for the archive of this file, at its resolutions; None for other files."""
-    model = None if path is None else _SHIPPED_MODELS.get(path)
-    if model is None:
-        return None
-    network = AccuracyNetwork.load(model, archive.space)
-    sides = archive.space.sides
-    return network.at(*sides) if set(sides) <= set(network.resolutions) else None

@@ -121,6 +121,16 @@ class Predictor(Protocol):
         """Everything but the space, for a file."""
 
 
+class Correction(Protocol):
+    """What is known of networks near those that are predicted: `pnag.accuracy.nearby.Nearby` is one."""
+
+    def __call__(self, tokens: Tokens) -> tuple[Array, Array]:
+        """Correction of the prediction and its posterior deviation, as fractions, both (n,), of tokens (n, length)."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything but the space, for a file."""
+
+
 @dataclass(frozen=True)
 class AccuracyPredictor:
     """The quadratic form and the ceiling, learnt, with the error on architectures that took no part in the learning.

@@ -82,7 +82,8 @@ def fit_posterior(
     low, high = float(accuracy.min()), float(accuracy.max())
     counts = np.ones(len(tokens)) if spread is None else spread**-0.5
     learner = _Learner(FeatureMap(space), tokens[some], accuracy[some], counts[some], (low, high))
-    evidence = Evidence.of(learner.features, learner.x[rows])
+    features = learner.features
+    evidence = Evidence(learner.x[rows], features.groups, features.alike, features.mains)
     begun = None if start is None else Strengths(np.exp(start.end[:-1]), float(np.exp(start.end[-1])), start.end)
     steps = _Steps(learner, evidence, rows, report or (lambda share: None), begun)
     best = last = steps.take(None, np.inf)

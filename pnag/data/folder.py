@@ -18,8 +18,17 @@ from pnag.data.decode import decode, quietly
 from pnag.data.names import Tell, tell_left_out
 from pnag.data.scan import Part, find_parts
 from pnag.data.sound import require_sound
-from pnag.data.sources import hold_out, require_learnable, val_size
-from pnag.data.split import Batch, ImageData, Normalisation, Shard, Split, batch_indices
+from pnag.data.split import (
+    Batch,
+    ImageData,
+    Normalisation,
+    Shard,
+    Split,
+    batch_indices,
+    hold_out,
+    require_learnable,
+    val_size,
+)
 from pnag.errors import DataError
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from lut.words import class_name, is_encodable, printable
 from pnag.data.decode import BadImageError, decode, quietly, require_images
 from pnag.data.names import PART_NAMES, Tell, is_stray, one_of, part_of, shown
+from pnag.data.split import Labels
 from pnag.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Pixels = NDArray[np.uint8]  # (n, 3, R, R)
-Labels = NDArray[np.int64]  # (n,)
 
 _ROWS_AT_ONCE = 1024
 _SHARD = re.compile(r"-(\d+)-of-(\d+)")

@@ -11,9 +11,18 @@ from numpy.typing import NDArray
 
 from lut.words import printable
 from pnag.data.names import Tell
-from pnag.data.parquet import Labels, Pixels, open_test, open_train, read_images
+from pnag.data.parquet import Pixels, open_test, open_train, read_images
 from pnag.data.sound import require_different
-from pnag.data.split import ImageData, Normalisation, TensorSplit, hash_arrays
+from pnag.data.split import (
+    ImageData,
+    Labels,
+    Normalisation,
+    TensorSplit,
+    hash_arrays,
+    hold_out,
+    require_learnable,
+    val_size,
+)
 from pnag.errors import DataError
 
 _MEMORY_LIMIT_BYTES = 8 * 2**30
@@ -70,17 +79,6 @@ def parquet(folder: Path, resolution: int, seed: int, tell: Tell) -> ImageData:
 # -- splits -------------------------------------------------------------------------------------------------
 
 
-def hold_out(labels: Labels, n: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Indices that stay and `n` indices that are held out, with the classes in proportion, both in order."""
-    order = np.random.default_rng(seed).permutation(len(labels))
-    rank = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = order[labels[order] == label]
-        rank[members] = (np.arange(len(members)) + 0.5) / len(members)
-    by_rank = np.lexsort((order, rank))
-    return np.sort(by_rank[n:]), np.sort(by_rank[:n])
-
-
 def _with_val(
     name: str, resolution: int, class_names: tuple[str, ...], parts: Sequence[tuple[Pixels, Labels]], seed: int
 ) -> ImageData:
@@ -88,11 +86,6 @@ def _with_val(
     kept, val = hold_out(labels, val_size(len(labels)), seed)
     splits = [(pixels[kept], labels[kept]), (pixels[val], labels[val]), test]
     return assemble(name, resolution, class_names, splits)
-
-
-def val_size(train: int) -> int:
-    """How many training images are held out: a tenth, 10,000 at most."""
-    return min(10_000, train // 10)
 
 
 def assemble(
@@ -133,16 +126,6 @@ def _moments(pixels: Pixels) -> tuple[tuple[float, float, float], tuple[float, f
         means.append(round(mean, 4))
         stds.append(round(float(share @ (values - mean) ** 2) ** 0.5, 4) or 1.0)
     return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
-
-
-def require_learnable(name: str, class_names: Sequence[str], labels: Labels) -> None:
-    """Raise `DataError` for fewer than two classes among the training labels, or labels out of range."""
-    found = np.unique(labels)
-    if len(found) < 2:
-        raise DataError(f"data set {name} has {len(found)} class to train on; give at least 2")
-    if found[0] < 0 or found[-1] >= len(class_names):
-        bad = found[0] if found[0] < 0 else found[-1]
-        raise DataError(f"data set {name} has label {bad}; labels go from 0 to {len(class_names) - 1}")
 
 
 def _resized(pixels: NDArray[np.uint8], resolution: int) -> Pixels:

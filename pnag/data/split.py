@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pnag.data.augment import Augmentation, augment, normalise
+from pnag.errors import DataError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 Batch = tuple["Tensor", "Tensor"]  # float images (B, 3, R, R) normalised, channels last in memory; labels (B,) int64
+Labels = NDArray[np.int64]  # (n,)
 SplitName = Literal["train", "val", "test"]
 Shard = tuple[int, int]  # this process's number and how many there are
 
@@ -166,3 +169,29 @@ def hash_arrays(*arrays: np.ndarray[Any, Any]) -> str:
         digest.update(f"{array.shape} {array.dtype}\n".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def hold_out(labels: Labels, n: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices that stay and `n` indices that are held out, with the classes in proportion, both in order."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    rank = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        rank[members] = (np.arange(len(members)) + 0.5) / len(members)
+    by_rank = np.lexsort((order, rank))
+    return np.sort(by_rank[n:]), np.sort(by_rank[:n])
+
+
+def val_size(train: int) -> int:
+    """How many training images are held out: a tenth, 10,000 at most."""
+    return min(10_000, train // 10)
+
+
+def require_learnable(name: str, class_names: Sequence[str], labels: Labels) -> None:
+    """Raise `DataError` for fewer than two classes among the training labels, or labels out of range."""
+    found = np.unique(labels)
+    if len(found) < 2:
+        raise DataError(f"data set {name} has {len(found)} class to train on; give at least 2")
+    if found[0] < 0 or found[-1] >= len(class_names):
+        bad = found[0] if found[0] < 0 else found[-1]
+        raise DataError(f"data set {name} has label {bad}; labels go from 0 to {len(class_names) - 1}")

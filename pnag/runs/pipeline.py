@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lut.files import require_writable
 from lut.table import LatencyTable
 from pnag.accuracy.archive import SHIPPED, AccuracyArchive
-from pnag.accuracy.network import model_of
+from pnag.accuracy.shipped import model_of
 from pnag.data.load import ImageData, load_data, locate_data
 from pnag.errors import ArchiveError, RunError
 from pnag.generator.generate import PROVENANCE, Generator

@@ -16,8 +16,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.accuracy.nearby import Nearby
-from pnag.accuracy.predictor import LayerCodes, Predictor
+from pnag.accuracy.predictor import Correction, LayerCodes, Predictor
 from pnag.space.budget import interpolation
 from pnag.space.tokens import Tokens
 
@@ -78,7 +77,7 @@ class RuleEvaluator:
 
     predictor: Predictor
     rule: str = "dominance"
-    nearby: Nearby | None = None
+    nearby: Correction | None = None
 
     def expected(self, tokens: Tokens) -> tuple[Array, Array]:
         """Accuracy to expect of architectures and the typical error of that, as fractions, both (n,)."""

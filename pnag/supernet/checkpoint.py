@@ -8,13 +8,12 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 from torch import Tensor
 
 from lut.files import replacing
 from pnag.errors import CheckpointError, SpaceError
-from pnag.space.search_space import SearchSpace
 from pnag.supernet.checkpoint_file import as_float32, plain_name, read_tensors
 from profiler.console import say
 
@@ -23,6 +22,28 @@ SCHEMA_VERSION = 1
 _HEAD = re.compile(r"^(final_expand_layer|feature_mix_layer|classifier)\.")
 _DOUBLED = re.compile(r"\.(bn|linear)\.\1\.|\.(conv)\.conv\.(?=weight$)")
 _ELASTIC = re.compile(r"^(blocks\.[1-9]\d*\.conv\.\w+)\.(bn\.|conv\.(?=weight$))")
+
+
+class WeightSpace(Protocol):
+    """What a checkpoint asks of the space that its weights are of: `pnag.space.search_space.SearchSpace` is one."""
+
+    @property
+    def name(self) -> str:
+        """Its name, for what is said."""
+
+    @property
+    def classes(self) -> int:
+        """Of the classifier."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, for the file."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`. Raises `SpaceError`."""
+
+    def require_same_family(self, other: Self, what: str) -> None:
+        """Raise `SpaceError` where weights of the other one are of no use here."""
 
 
 def our_name(name: str) -> str:
@@ -54,7 +75,7 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
 
 
 def write_checkpoint(
-    path: str | Path, state: Mapping[str, Tensor], space: SearchSpace, data: Mapping[str, Any]
+    path: str | Path, state: Mapping[str, Tensor], space: WeightSpace, data: Mapping[str, Any]
 ) -> None:
     """Write tensors with the space and the data's identity. Raises `CheckpointError` for another suffix."""
     path = Path(path)
@@ -89,7 +110,7 @@ def pickled(content: Mapping[str, Any]) -> bytes:
 
 def read_checkpoint(
     path: str | Path,
-    space: SearchSpace,
+    space: WeightSpace,
     expected: Mapping[str, tuple[int, ...]],
     tell: Callable[[str], None] = say,
 ) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
@@ -108,7 +129,7 @@ def read_checkpoint(
         named[ours] = tensor
     if "space" in metadata:
         try:
-            space.require_same_family(SearchSpace.from_dict(json.loads(metadata["space"])), f"checkpoint {path.name}")
+            space.require_same_family(space.from_dict(json.loads(metadata["space"])), f"checkpoint {path.name}")
         except SpaceError as error:
             raise CheckpointError(str(error)) from error
     _require_tensors(path, named, expected, space)
@@ -121,7 +142,7 @@ def read_checkpoint(
 
 
 def _require_tensors(
-    path: Path, state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], space: SearchSpace
+    path: Path, state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], space: WeightSpace
 ) -> None:
     missing = sorted(expected.keys() - state.keys())
     extra = sorted(state.keys() - expected.keys())

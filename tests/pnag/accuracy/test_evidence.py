@@ -98,7 +98,6 @@ def test_pairs_of_a_space_are_of_two_kinds(space):
     assert len(features.alike) == features.groups.max() + 1
     assert (features.alike[:4] == -1).all()
     assert set(features.alike.tolist()) == {-1, 0, 1}
-    evidence = Evidence.of(
-        features, features(all_tokens()[:20] if space is TINY else space.sample(20, np.random.default_rng(0)))
-    )
+    x = features(all_tokens()[:20] if space is TINY else space.sample(20, np.random.default_rng(0)))
+    evidence = Evidence(x, features.groups, features.alike, features.mains)
     assert np.isfinite(evidence.maximise(np.linspace(-1, 1, 20), np.ones(20)).variances).all()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pnag.accuracy.archive import DEFAULT, SHIPPED, AccuracyArchive
-from pnag.accuracy.network import AccuracyNetwork, model_of
+from pnag.accuracy.network import AccuracyNetwork
 from pnag.accuracy.predictor import LayerCodes
+from pnag.accuracy.shipped import model_of
 from pnag.errors import ArchiveError
 from pnag.generator.generate import Generator
 from pnag.generator.learning import train_generator

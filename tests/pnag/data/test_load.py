@@ -12,7 +12,7 @@ from PIL import Image
 
 from pnag.data.augment import Augmentation, augment
 from pnag.data.load import load_data
-from pnag.data.sources import hold_out
+from pnag.data.split import hold_out
 from pnag.errors import DataError
 from tests.pnag.tiny import coloured_squares
 
