@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lut.files import require_writable
-from pnag.delivery.answer import file_names, origin_of, origin_text, ranking_of, unused_text
-from pnag.delivery.closing import ATTEMPTS, Tried, best_of, next_try
+from pnag.delivery.answer import file_names, origin_of, origin_text
+from pnag.delivery.closing import ATTEMPTS, close_loop
+from pnag.delivery.rows import Rows, accuracy_of, measured_values, row_of, text_of
 from pnag.errors import InfeasibleBudgetError
 from pnag.generator.generate import CANDIDATES, Candidate, Generator
 from pnag.runs.measured import MeasuredNetwork, recall, remember, residuals_of
@@ -33,9 +34,6 @@ from profiler.console import (
 
 if TYPE_CHECKING:
     from pnag.delivery.deliver import Delivered, Workshop
-    from profiler.verification.pairs import PairedResult
-
-Rows = list[dict[str, Any]]
 
 app = new_app()
 
@@ -99,7 +97,7 @@ def generate(
     directory = from_ if from_ is not None else Run.latest(RUNS).directory
     generator = _with_measured(Generator.load(directory), directory)
     found = generator.generate_many(budgets_ms, candidates=candidates, confidence=confidence, seed=seed)
-    rows = [_row(candidate, generator) for candidate in found]
+    rows = [row_of(candidate, generator) for candidate in found]
     origin = origin_of(directory, generator, confidence)
     if targets or verify:
         workshop = _open_workshop(directory, weights, data, test_images)
@@ -112,13 +110,15 @@ def generate(
             def measure(delivered: Sequence[Delivered], rows: Rows) -> None:
                 _verify(verify, workshop, delivered, rows, allow_mismatch=allow_mismatch, **given)
 
+            def attempt(found: Sequence[Candidate], paths: Sequence[tuple[Path, ...]], rows: Rows) -> None:
+                measure(_deliver(workshop, found, paths, rows, debug=debug), rows)
+
             measure(delivered, rows)
-            deliver = partial(_deliver, workshop, debug=debug)
-            rows = [*_closed(generator, found, rows, paths, attempts=attempts, deliver=deliver, measure=measure)]
+            rows = close_loop(generator, found, rows, paths, attempts=attempts, attempt=attempt)
     if json:
         print_json({**origin, "networks": rows})
     else:
-        print_text("\n\n".join((origin_text(origin), *map(_text, rows))))
+        print_text("\n\n".join((origin_text(origin), *map(text_of, rows))))
     lost = [row for row in rows if row.get("kept") is False and row["device_slowdown"] is not None]
     for row in lost:
         say(f"no network was found that keeps {row['budget_ms']:g} ms in {row['attempts']} attempts; ask for more time")
@@ -135,22 +135,6 @@ def _paths(targets: Sequence[Path], budgets_ms: Sequence[float]) -> list[tuple[P
     """The files of each budget's network."""
     of_targets = (file_names(target, budgets_ms) for target in targets)
     return list(zip(*of_targets, strict=True)) or [()] * len(budgets_ms)
-
-
-def _row(candidate: Candidate, generator: Generator) -> dict[str, Any]:
-    """What is known before there is a file: `accuracy` is a file's, and `ranking` is not."""
-    return {
-        "budget_ms": candidate.budget_ms,
-        "architecture": str(candidate.architecture),
-        "cost_ms": candidate.cost_ms,
-        "limit_ms": candidate.limit_ms,
-        "unused": unused_text(candidate.cost_ms, candidate.budget_ms),
-        "accuracy": None,
-        "weights": None,
-        "ranking": ranking_of(candidate, generator),
-        "score": candidate.score,
-        "exports": [],
-    }
 
 
 def _check_targets(targets: Sequence[Path], budgets_ms: Sequence[float]) -> None:
@@ -190,7 +174,7 @@ def _deliver(
     workshop: Workshop,
     found: Sequence[Candidate],
     paths: Sequence[tuple[Path, ...]],
-    rows: list[dict[str, Any]],
+    rows: Rows,
     *,
     debug: bool,
 ) -> list[Delivered]:
@@ -207,7 +191,7 @@ def _deliver(
                 report = workshop.export(made, path, advance=partial(progress.advance, note=path.name), debug=debug)
                 row["exports"].append(report.to_json())
                 row["file_accuracy"][report.format] = report.metadata["accuracy"]
-            row["accuracy"] = _accuracy_of(row["exports"], made.test_accuracy)
+            row["accuracy"] = accuracy_of(row["exports"], made.test_accuracy)
     for report in (report for row in rows for report in row["exports"] if not report["matches_table"]):
         if report["format"] != "json":
             say(f"{report['path']}: {report['latency']}")
@@ -218,18 +202,11 @@ def _deliver(
     return delivered
 
 
-def _accuracy_of(exports: Sequence[dict[str, Any]], otherwise: float | None) -> float | None:
-    """That of the file whose latency the table is of, else of the first; else the network's in torch."""
-    files = [report for report in exports if report["format"] != "json"]
-    chosen = next((report for report in files if report["matches_table"]), files[0] if files else None)
-    return otherwise if chosen is None else chosen["accuracy"]
-
-
 def _verify(
     device: str,
     workshop: Workshop,
     delivered: Sequence[Delivered],
-    rows: list[dict[str, Any]],
+    rows: Rows,
     *,
     allow_mismatch: bool,
     **options: Any,
@@ -257,7 +234,7 @@ def _verify(
     how = {"batch": measured.batch, **{name: measured.runtime.get(name) for name in ("threads", "precision")}}
     for index, (row, result) in enumerate(zip(rows, measured.results, strict=True)):
         file = measured.files.get(str(index))
-        row.update(_measured(result, row["budget_ms"]), device=measured.device.model, measured_with=how)
+        row.update(measured_values(result, row["budget_ms"]), device=measured.device.model, measured_with=how)
         row["measured_file"] = None if file is None else str(file)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     remember(
@@ -272,150 +249,6 @@ def _verify(
             if result.latency_ms is not None and not result.failure
         ],
     )  # fmt: skip
-
-
-def _closed(
-    generator: Generator,
-    found: Sequence[Candidate],
-    rows: Rows,
-    paths: Sequence[tuple[Path, ...]],
-    *,
-    attempts: int,
-    deliver: Callable[[Sequence[Candidate], Sequence[tuple[Path, ...]], Rows], list[Delivered]],
-    measure: Callable[[Sequence[Delivered], Rows], None],
-) -> Iterator[dict[str, Any]]:
-    """The best of what was measured for each budget, after trying again where that can help.
-
-    Files of a further try are written beside those that are there, and take their place if it is the better network.
-    """
-    tries = [[_Try(candidate, row)] for candidate, row in zip(found, rows, strict=True)]
-    for _ in range(1, attempts):
-        again = {index: further for index, made in enumerate(tries) if (further := _next(generator, made)) is not None}
-        if not again:
-            break
-        more = [_row(candidate, generator) for candidate in again.values()]
-        beside = [tuple(path.with_name(f".{path.stem}.try{path.suffix}") for path in paths[index]) for index in again]
-        measure(deliver(list(again.values()), beside, more), more)
-        for (index, candidate), row, aside in zip(again.items(), more, beside, strict=True):
-            tries[index].append(_Try(candidate, row))
-            better = _best(tries[index]) is row
-            for path, target, report in zip(aside, paths[index], row["exports"], strict=True):
-                if better:
-                    path.replace(target)
-                    report["path"] = str(target)
-                    row["measured_file"] = str(target) if row["measured_file"] == str(path) else row["measured_file"]
-                else:
-                    path.unlink(missing_ok=True)
-    for made in tries:
-        best = _best(made)
-        best["attempts"] = len(made)
-        best["tried"] = [
-            {name: one.row.get(name) for name in ("architecture", "cost_ms", "measured_ms", "kept")} for one in made
-        ]
-        yield best
-
-
-class _Try(NamedTuple):
-    candidate: Candidate
-    row: dict[str, Any]
-
-
-def _tried(made: Sequence[_Try]) -> list[Tried]:
-    return [Tried(one.candidate, one.row["measured_ms"]) for one in made]
-
-
-def _next(generator: Generator, made: Sequence[_Try]) -> Candidate | None:
-    """What to try next for a budget; None where the last could not be measured, or not at the table's speed."""
-    last = made[-1].row
-    if last["measured_ms"] is None or last["device_slowdown"] is None:
-        return None
-    return next_try(generator, _tried(made))
-
-
-def _best(made: Sequence[_Try]) -> dict[str, Any]:
-    known = [one for one in made if one.row["measured_ms"] is not None]
-    return known[best_of(_tried(known))].row if known else made[0].row
-
-
-def _measured(result: PairedResult, budget_ms: float) -> dict[str, Any]:
-    """`kept` is judged at the table's speed, `kept_now` as the device is; without pairs there is but one."""
-    if result.failure:
-        return {
-            "measured_ms": None, "kept": None, "kept_now": None, "device_slowdown": None, "failure": result.failure,
-        }  # fmt: skip
-    at_speed_ms = result.now_ms if result.latency_ms is None else result.latency_ms
-    return {
-        "measured_ms": at_speed_ms,
-        "measured_interval_ms": list(result.interval_ms or result.now_interval_ms),
-        "measured_now_ms": result.now_ms,
-        "percentiles_now_ms": dict(result.percentiles_ms),
-        "kept": at_speed_ms <= budget_ms,
-        "kept_now": result.now_ms <= budget_ms,
-        "device_slowdown": result.slowdown,
-    }
-
-
-def _text(row: dict[str, Any]) -> str:
-    """What a person wants to know of one network, line by line."""
-    margin = f", at most {row['limit_ms']:.4g} ms predicted" if row["limit_ms"] < row["budget_ms"] else ""
-    lines = [
-        f"budget {row['budget_ms']:g} ms{margin}",
-        f"  {row['architecture']}",
-        f"  predicted  {row['cost_ms']:.4g} ms ({row['cost_ms'] / row['budget_ms']:.1%} of the budget)",
-    ]
-    if row.get("measured_ms") is not None:
-        verdict, now = ("kept" if row[name] else "NOT KEPT" for name in ("kept", "kept_now"))
-        share = row["measured_ms"] / row["budget_ms"]
-        slowdown = row["device_slowdown"]
-        at_speed = "" if slowdown is None else " at the table's speed"
-        lines.append(
-            f"  measured   {row['measured_ms']:.4g} ms{at_speed} ({share:.1%}, budget {verdict}) on {row['device']}"
-        )
-        of_calls = row["percentiles_now_ms"]
-        lines.append(f"             of all calls now: {', '.join(f'{p} {ms:.4g}' for p, ms in of_calls.items())} ms")
-        if row["measured_file"]:
-            lines.append(f"             this is {row['measured_file']} itself")
-        if row["attempts"] > 1:
-            lines.append(f"             the best of {row['attempts']} that were measured for this budget")
-        if slowdown is not None:
-            speed = f"{abs(slowdown):.1%} {'slower' if slowdown > 0 else 'faster'}"
-            lines.append(f"             {row['measured_now_ms']:.4g} ms now ({now}), the device being {speed}")
-    elif row.get("failure"):
-        lines.append(f"  not measured: {row['failure']}")
-    if row["unused"]:
-        lines.append(f"  {row['unused']}")
-    if row["weights"] == "untrained":
-        lines.append("  accuracy   none: the weights are untrained")
-    elif row["accuracy"] is not None:
-        lines.append(f"  accuracy   {row['accuracy']:.2%} on the test split")
-    lines += _ranking_lines(row["ranking"])
-    for report in row["exports"]:
-        difference = report["relative_difference"]
-        parity = "" if difference is None else f", differs from torch by {difference:.1e}"
-        about = report["precision"] + (f", accuracy {report['accuracy']:.2%}" if report["accuracy"] is not None else "")
-        timed = "" if report["matches_table"] else "; the latency was not measured for such files"
-        lines.append(f"  wrote      {report['path']} ({report['bytes'] / 1e6:.1f} MB, {about}{parity}){timed}")
-    return "\n".join(lines)
-
-
-def _ranking_lines(ranking: dict[str, Any]) -> list[str]:
-    """The figure that the network was chosen by, and what it is of."""
-    of = ", ".join(
-        str(part)
-        for part in (ranking["images"], ranking["resolution"] and f"{ranking['resolution']} pixels", ranking["how"])
-        if part
-    )
-    lines = [
-        f"  ranked by  an accuracy of {ranking['accuracy']:.2%} predicted, typical error {ranking['error']:.2%}",
-        f"             (from accuracies: {of})",
-    ]
-    if ranking["published_top1"] is not None:
-        deviation = 100 * ranking["published_top1_deviation"]
-        lines.append(
-            "             published, fine-tuned networks of that value: "
-            f"top-1 {ranking['published_top1']:.2%} ± {deviation:.2f} points"
-        )
-    return lines
 
 
 def main() -> None:

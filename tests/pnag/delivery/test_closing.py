@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pnag.delivery.closing import ATTEMPTS, Tried, best_of, next_try
+from pnag.delivery.closing import ATTEMPTS, Tried, best_of, close_loop, next_try
+from pnag.delivery.rows import Rows, row_of
 from pnag.generator.generate import Candidate, Generator
 from pnag.generator.learning import train_generator
 from tests.tables import TINY, made_up_table
@@ -54,3 +56,54 @@ def test_where_nothing_is_fast_enough_the_nearest_is_the_answer(generator: Gener
     best = tried[best_of(tried)]
     assert not best.kept
     assert best.measured_ms == min(one.measured_ms for one in tried)
+
+
+class Device:
+    """Writes a file for each network, and measures `factor` times what was predicted; ends when `ends` is raised."""
+
+    def __init__(self, factor: float, ends: BaseException | None = None) -> None:
+        self.factor, self.ends, self.seen = factor, ends, list[Candidate]()
+
+    def __call__(self, found: Sequence[Candidate], paths: Sequence[tuple[Path, ...]], rows: Rows) -> None:
+        for candidate, files, row in zip(found, paths, rows, strict=True):
+            for path in files:
+                path.write_text(str(candidate.architecture))
+                row["exports"].append({"path": str(path)})
+            if self.seen and self.ends is not None:
+                raise self.ends
+            self.seen.append(candidate)
+            row |= {"measured_ms": self.factor * candidate.cost_ms, "device_slowdown": 0.0}
+            row |= {"kept": row["measured_ms"] <= candidate.budget_ms, "measured_file": str(files[0])}
+
+
+def first(generator: Generator, device: Device, path: Path) -> tuple[list[Candidate], Rows, list[tuple[Path, ...]]]:
+    """What a first network measures, in its file."""
+    low, high = generator.range_ms
+    found = [generator.generate(low + 0.6 * (high - low))]
+    rows, paths = [row_of(found[0], generator)], [(path,)]
+    device(found, paths, rows)
+    return found, rows, paths
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.15])
+def test_the_file_is_that_of_the_best_network_and_the_others_are_gone(
+    generator: Generator, tmp_path: Path, factor: float
+) -> None:
+    device = Device(factor)
+    found, rows, paths = first(generator, device, tmp_path / "net.json")
+    (row,) = close_loop(generator, found, rows, paths, attempts=ATTEMPTS, attempt=device)
+    assert row["attempts"] == len(device.seen) == len(row["tried"]) > 1
+    assert row["kept"]
+    assert row["architecture"] != str(found[0].architecture)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.json"]
+    assert (tmp_path / "net.json").read_text() == row["architecture"]
+    assert row["measured_file"] == row["exports"][0]["path"] == str(tmp_path / "net.json")
+
+
+def test_an_interrupted_attempt_leaves_the_first_file_and_no_other(generator: Generator, tmp_path: Path) -> None:
+    device = Device(1.15, KeyboardInterrupt())
+    found, rows, paths = first(generator, device, tmp_path / "net.json")
+    with pytest.raises(KeyboardInterrupt):
+        close_loop(generator, found, rows, paths, attempts=ATTEMPTS, attempt=device)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.json"]
+    assert (tmp_path / "net.json").read_text() == str(found[0].architecture)
