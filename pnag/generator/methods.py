@@ -82,11 +82,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class Method:
-    """A named way to train a generator."""
+    """A named way to train a generator.
+
+    `answers_as_learnt` says whether the accuracies of its answers are predictions of `Problem.learnt`. They are not
+    where they are rows of the archive, or of predictors of the method's own.
+    """
 
     name: str
     summary: str
     train: Callable[[Problem], Generator]
+    answers_as_learnt: bool = True
 
 
 def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
@@ -197,20 +202,25 @@ METHODS: Mapping[str, Method] = {
     for method in (
         Method("pnag", "exact feasibility, learnt accuracy, LSTM trained over all budgets, refinement", _pnag),
         Method("pnag-paper", "the source's own form: evaluator by pairwise ranking, policy gradient alone", _paper),
-        Method("random", "the best of the evaluated architectures", _random),
+        Method("random", "the best of the evaluated architectures", _random, False),
         Method("evo", "regularised evolution, anew for each of five budgets", _evolution),
         Method(
             "evo-ofa",
             "once-for-all's evolution of a population, anew for each of five budgets",
             _evolution_of_populations,
         ),
-        Method("additive", "additive scores of layers' choices and an exact solver", _additive),
+        Method("additive", "additive scores of layers' choices and an exact solver", _additive, False),
         Method("nas-mo", "the LSTM under MnasNet's reward acc · (T / T₀)^w", lambda p: _learnt(p, "mnas", steps=0)),
         Method("tunas", "the LSTM under TuNAS' absolute reward", lambda p: _learnt(p, "tunas", steps=0)),
         Method(
             "dominance-no-accuracy", "dominance without its accuracy constraint", lambda p: _learnt(p, "cheapest", 0)
         ),
-        Method("independent", "PNAG anew for each of five budgets, the accuracies shared out among them", _independent),
+        Method(
+            "independent",
+            "PNAG anew for each of five budgets, the accuracies shared out among them",
+            _independent,
+            False,
+        ),
     )
 }
 

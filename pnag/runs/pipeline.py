@@ -16,34 +16,28 @@ from lut.files import require_writable
 from lut.table import LatencyTable
 from pnag.accuracy.archive import SHIPPED, AccuracyArchive
 from pnag.accuracy.shipped import model_of
-from pnag.data.load import ImageData, load_data, locate_data
+from pnag.data.load import locate_data
 from pnag.errors import ArchiveError, RunError
 from pnag.generator.generate import PROVENANCE, Generator
 from pnag.generator.learning import rounds_of, train_generator, train_in_rounds
+from pnag.generator.methods import find_method
 from pnag.generator.rounds import RoundsDone
-from pnag.runs.kept_images import keep_images
 from pnag.runs.plan import Plan
 from pnag.runs.plots import PlottedNetwork, plot_networks
 from pnag.runs.request import TrainRequest
-from pnag.runs.run import ARCHIVE, GENERATOR, IMAGES, LOCK, MANIFEST, PLOT, ROUNDS, SUPERNET, TABLE, Run, sha256_of
+from pnag.runs.run import ARCHIVE, GENERATOR, LOCK, MANIFEST, PLOT, ROUNDS, TABLE, Run, sha256_of
+from pnag.runs.supernet_stage import ProgressOf, SupernetStage
 from pnag.search.evolution import Ask
 from pnag.space.sampling import sample_archive
 from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens
-from pnag.supernet.processes import SupernetTask, Team
-from pnag.supernet.supernet import Supernet
-from pnag.supernet.training import SUPERNET as SUPERNET_FILE
-from pnag.supernet.training_config import TrainConfig, preset
-from pnag.supernet.transfer import fine_tuning, fits
-from profiler.progress import Progress, shares_of
+from pnag.supernet.processes import Team
+from profiler.progress import shares_of
 
-SMALL_RESOLUTION = 32
-_LARGEST_SMALL_RESOLUTION = 64
 _FRONTIER_POINTS = 60
 _EVEN_ODDS = 0.5
 
 Array = NDArray[np.float64]
-ProgressOf = Callable[[str, float], AbstractContextManager[Progress]]
 Alone = Callable[[Path], AbstractContextManager[None]]
 
 
@@ -74,9 +68,10 @@ def train_run(
         return None
     request = request.resolved()
     request.check()
+    find_method(request.method)
     if request.supernet is not None and not request.supernet.is_file():
         raise RunError(f"no file {request.supernet}; check the path")
-    training = _Training(request, LatencyTable.load(request.table), team, tell, progress)
+    training = _Pipeline(request, LatencyTable.load(request.table), team, tell, progress)
     training.look()
     with alone(request.out / LOCK):
         training.run = Run.start(request.out, training.identity(), fresh=request.fresh)
@@ -86,7 +81,9 @@ def train_run(
 
 
 @dataclass
-class _Training:
+class _Pipeline:
+    """The stages of one run, each done once."""
+
     request: TrainRequest
     table: LatencyTable
     team: Team
@@ -99,6 +96,7 @@ class _Training:
         self.costs = self.space.cost_model(self.table)
         goes_on = Run.is_in(self.request.out) and not self.request.fresh
         self._before = Run.load(self.request.out) if goes_on else None
+        self._images = SupernetStage(self.request, self.space, self._before, self.tell, self.progress, self.team.open)
 
     def look(self) -> None:
         """Read the files of a new run, so that a wrong one is refused while nothing is written or removed."""
@@ -112,9 +110,9 @@ class _Training:
                 "resolution; give a table of one, or --accuracy with accuracies at each"
             )
         if self.request.data is not None:
-            _ = self._data
+            _ = self._images.data
             if self.request.supernet is not None:
-                _ = self._trains_on
+                _ = self._images.trains_on
         if self.request.archive is not None:
             _ = self._given
 
@@ -124,7 +122,7 @@ class _Training:
         record = before.done("supernet") if before else None
         if before is None or record is None or asked["data"] is None:
             return asked
-        if asked["data"] != locate_data(record["data_name"]) and self._data.sha256 != record["data"]["sha256"]:
+        if asked["data"] != locate_data(record["data_name"]) and self._images.data.sha256 != record["data"]["sha256"]:
             raise RunError(
                 f"{self.request.out} was trained on {record['data_name']}, and {asked['data']} is not the same; "
                 "choose another --out, or start over with --fresh"
@@ -168,49 +166,8 @@ class _Training:
                 f"{archive.space.resolution}, the nearest in {path.name}: they rank networks only"
             )
         if self.request.supernet is not None:
-            self._compare(archive)
+            self._images.compare(archive)
         return archive
-
-    def _compare(self, archive: AccuracyArchive) -> None:
-        """Say so if given accuracies are of another supernet than the weights; rounds may not mix the two."""
-        assert self.request.supernet is not None
-        if not self._trains_on:
-            supernet = Supernet.load(self.request.supernet, self._trained_space(self._data))
-            if archive.source.get("supernet") == supernet.sha256():
-                return
-        if self.request.rounds:
-            raise ArchiveError(
-                f"archive {self.request.archive} was not measured with {self.request.supernet}, and --rounds would add "
-                "accuracies of another kind; leave out --rounds or --accuracy"
-            )
-        self.tell("the accuracies given are not of the supernet given: they rank networks, it gives them weights")
-
-    @cached_property
-    def _data(self) -> ImageData:
-        """The data set of the request, loaded once."""
-        name = locate_data(str(self.request.data))
-        return load_data(name, resolution=self._resolution(), seed=self._data_seed(), tell=self.tell)
-
-    def _data_seed(self) -> int:
-        return self.request.seed if self.request.data_seed is None else self.request.data_seed
-
-    def _trained_space(self, data: ImageData) -> SearchSpace:
-        """The space of a supernet for these images."""
-        return replace(self.space.at(data.resolution), classes=data.classes)
-
-    @cached_property
-    def _trains_on(self) -> bool:
-        """Whether a given supernet is trained on from, for other classes or as long as asked, or evaluated as it is."""
-        checkpoint, epochs, data = self.request.supernet, self.request.epochs, self._data
-        if checkpoint is None:
-            return False
-        same = fits(checkpoint, self._trained_space(data), data.class_names)
-        if epochs == 0 and not same:
-            raise RunError(
-                f"{checkpoint} tells other classes apart than the {data.classes} of {data.name}, and --epochs 0 trains "
-                "no new classifier; leave it out, or give more"
-            )
-        return bool(epochs) if epochs is not None else not same
 
     def _archive(self) -> AccuracyArchive:
         """The archive so far: loaded, asked of a supernet, or from before."""
@@ -220,12 +177,12 @@ class _Training:
         if self.request.archive is not None:
             archive = self._given
             if self.request.supernet is not None:
-                _ = self._supernet
+                self._images.supernet(self.run)
             with self.run.stage("archive") as record:
                 archive.save(self.run.path(ARCHIVE))
                 record |= {"path": ARCHIVE, "sha256": sha256_of(self.run.path(ARCHIVE)), "n": len(archive)}
             return archive
-        _ = self._supernet  # before the clock of this stage starts: its training is a stage of its own
+        self._images.supernet(self.run)  # before the clock of this stage starts: its training is a stage of its own
         tokens = self._first()
         with self.run.stage("archive") as record:
             archive = self._collect(tokens)
@@ -254,68 +211,9 @@ class _Training:
 
     def _collect(self, tokens: Tokens) -> AccuracyArchive:
         """Evaluate architectures on the supernet; what an interrupted evaluation found is kept."""
-        _ = self._supernet
+        self._images.supernet(self.run)
         with self.progress("evaluating", len(tokens)) as progress:
             return self.team.collect(tokens, self.run.path(ARCHIVE), progress)
-
-    @cached_property
-    def _supernet(self) -> Supernet:
-        """The supernet, trained or given, with which the team answers; opened once."""
-        data = self._data
-        space = self._trained_space(data)
-        if (data.resolution, data.classes) != (self.space.resolution, self.space.classes):
-            self.tell(
-                f"accuracies are of {data.name} at {data.resolution} pixels, {data.classes} classes; the table is for "
-                f"{self.space.resolution} pixels, {self.space.classes} classes: they rank networks, and exported "
-                "networks will have untrained weights"
-            )
-        name = locate_data(str(self.request.data))
-        task = SupernetTask(space, name, self._data_seed(), self._config(), self.run.path(SUPERNET))
-        done = self.run.done("supernet")
-        if done is not None:
-            if done["data"]["sha256"] != data.sha256:
-                raise RunError(
-                    f"{data.name} is not the data set any more that {self.run.directory} was trained on; restore it, "
-                    "choose another --out, or start over with --fresh"
-                )
-            return self.team.open(replace(task, checkpoint=self.run.path(done["path"])), data)
-        with self.run.stage("supernet") as record:
-            given = self.request.supernet.resolve() if self.request.supernet else None
-            if given is not None and not self._trains_on:
-                path = given
-                supernet = self.team.open(replace(task, checkpoint=path), data)
-            else:
-                path, task = Path(SUPERNET) / SUPERNET_FILE, replace(task, start=given)
-                with self.progress("training the supernet", 100) as progress:
-                    supernet = self.team.open(task, data, progress)
-            record |= {
-                "path": str(path),
-                "sha256": supernet.sha256(),
-                "space": space.to_dict(),
-                "data": dict(data.identity),
-                "data_name": name,
-                "data_seed": self._data_seed(),
-                "images": keep_images(self.run.path(IMAGES), data),
-            }
-        return supernet
-
-    def _resolution(self) -> int:
-        """Side of the data's images: as asked, the table's for folders and small images, else a small one."""
-        done = self._before.done("supernet") if self._before else None
-        if done is not None:
-            return int(done["space"]["resolution"])
-        if self.request.resolution is not None:
-            return self.request.resolution
-        folder = str(self.request.data).startswith("imagefolder:")
-        if folder or self.space.resolution <= _LARGEST_SMALL_RESOLUTION:
-            return self.space.resolution
-        return SMALL_RESOLUTION
-
-    def _config(self) -> TrainConfig:
-        config = replace(preset(str(self.request.data)), seed=self.request.seed)
-        if self.request.supernet is not None:
-            config = fine_tuning(config)
-        return replace(config, epochs=self.request.epochs) if self.request.epochs else config
 
     # -- evaluator and generator ------------------------------------------------------------------------
 
@@ -376,9 +274,10 @@ class _Training:
             if not per_round:
                 model = model_of(self.request.archive, archive)
                 if model is not None:
-                    how = f"{archive.provenance.how}, distilled"
-                    options["metadata"][PROVENANCE] = replace(archive.provenance, how=how).to_dict()
                     options["learnt"] = model
+                    if find_method(self.request.method).answers_as_learnt:
+                        how = f"{archive.provenance.how}, distilled"
+                        options["metadata"][PROVENANCE] = replace(archive.provenance, how=how).to_dict()
                 return train_generator(self.space, self.costs, tokens, accuracy, progress=report, ask=ask, **options)
             plan = Plan.load(self.run.path(ROUNDS), self.space)
             proposed = plan.all_proposed(self.space)

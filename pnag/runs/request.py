@@ -9,7 +9,6 @@ from typing import Any
 from pnag.accuracy.archive import DEFAULT, find_archive
 from pnag.data.load import locate_data
 from pnag.errors import RunError
-from pnag.generator.methods import find_method
 from pnag.runs.run import ARCHIVE, Run, sha256_of
 from pnag.supernet.training_config import preset
 
@@ -58,7 +57,7 @@ class TrainRequest:
         )
 
     def check(self) -> None:
-        """Raise `PnagError` for names that are not known and combinations that mean nothing."""
+        """Raise `PnagError` for data sets that are not known and combinations that mean nothing."""
         if self.accuracy and self.data and not self.supernet:
             raise RunError("--accuracy gives the accuracies already; leave out --data, or give --supernet with it")
         if self.supernet and not self.data:
@@ -67,7 +66,6 @@ class TrainRequest:
             raise RunError("--epochs 0 trains nothing; give --supernet, which is then evaluated as it is")
         if self.rounds and not self.data:
             raise RunError("--rounds asks the supernet for accuracies; give --data")
-        find_method(self.method)
         if self.data:
             preset(self.data)
 

@@ -7,50 +7,22 @@ the first looks at what was asked for, keeps the run, trains the generator and s
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.data.load import ImageData, load_data
-from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens
 from pnag.supernet.collect import collect_archive
 from pnag.supernet.supernet import Supernet
+from pnag.supernet.tasks import CollectTask, SupernetTask, Task
 from pnag.supernet.training import TORCHRUN, make_fabric, train_supernet
-from pnag.supernet.training_config import TrainConfig
 from pnag.supernet.transfer import start_from
 from profiler.console import say
 from profiler.progress import Progress
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
-
-
-@dataclass(frozen=True)
-class SupernetTask:
-    """A supernet of `space` with the data set of a name and a seed: the one at `checkpoint`, or one that is trained
-    as `config` says, in the folder `out`, from the weights of the checkpoint `start` where one is given.
-    """
-
-    space: SearchSpace
-    data: str
-    seed: int
-    config: TrainConfig
-    out: Path
-    checkpoint: Path | None = None
-    start: Path | None = None
-
-
-@dataclass(frozen=True)
-class CollectTask:
-    """Accuracies of architectures, tokens (n, length), for the archive `out`."""
-
-    tokens: Tokens
-    out: Path
-
-
-Task = SupernetTask | CollectTask
 
 
 class Team:

@@ -86,8 +86,17 @@ def test_imagenet_at_the_tables_resolution_is_learnt_from_where_no_accuracies_ar
         f"learning from accuracies that come with the program: {len(trained.archive)} architectures, ImageNet, "
         "predicted by once-for-all's predictor, at 192 pixels; for images of your own give --data"
     ]
-    distilled = replace(trained.archive.provenance, how=f"{trained.archive.provenance.how}, distilled")
-    assert trained.generator.provenance == distilled
+    assert trained.generator.provenance == trained.archive.provenance  # its answers are rows of the archive
+
+
+def test_answers_that_the_distilled_model_predicts_say_so(tmp_path: Path) -> None:
+    space = load_space("ofa-mbv3-w1.2", resolution=192)
+    made_up_table(space).save(tmp_path / "table.parquet")
+    request = TrainRequest(tmp_path / "table.parquet", tmp_path / "run", method="evo")
+    few = AccuracyArchive.load(SHIPPED["imagenet"], space)
+    trained = train_run(request, tell=lambda _: None, progress=Progress)
+    assert trained is not None
+    assert trained.generator.provenance == replace(few.provenance, how=f"{few.provenance.how}, distilled")
 
 
 def test_a_table_of_another_resolution_takes_the_nearest_and_that_is_said(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -122,6 +124,19 @@ def test_a_predictor_that_is_known_already_is_not_learnt_again():
     tokens, accuracy = archive(costs, 40)
     known = fit_predictor(TINY, tokens, accuracy)
     assert train_generator(TINY, costs, tokens, accuracy, settings=QUICK, learnt=known).evaluator.predictor is known
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_says_whether_its_answers_have_the_accuracies_that_were_learnt(name):
+    costs = tiny_costs()
+    tokens, accuracy = archive(costs, 80)
+    known = fit_predictor(TINY, tokens, accuracy)
+    higher = {"bias": known.bias + 0.2} if np.isinf(known.ceiling) else {"ceiling": known.ceiling + 0.2}
+    generator = train_generator(
+        TINY, costs, tokens, accuracy, method=name, settings=QUICK, learnt=replace(known, **higher)
+    )
+    found = generator.generate(sum(generator.range_ms) / 2)
+    assert (found.accuracy > accuracy.max() + 0.1) == METHODS[name].answers_as_learnt
 
 
 @pytest.mark.parametrize("bad", [74.2, -0.1, float("nan")])

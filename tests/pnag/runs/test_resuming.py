@@ -18,7 +18,7 @@ from pnag.data.split import ImageData
 from pnag.delivery import deliver
 from pnag.errors import ArchiveError, DataError, RunError
 from pnag.generator.generate import Generator
-from pnag.runs import pipeline
+from pnag.runs import pipeline, supernet_stage
 from pnag.runs.pipeline import train_run
 from pnag.runs.request import TrainRequest
 from pnag.runs.run import ARCHIVE, GENERATOR, LOCK, Run
@@ -69,7 +69,7 @@ class Places:
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     monkeypatch.chdir(tmp_path)
     places = Places({f"imagefolder:{tmp_path / 'squares'}": coloured_squares()})
-    for module in (pipeline, deliver):
+    for module in (supernet_stage, deliver):
         monkeypatch.setattr(module, "load_data", places.load)
     return places
 

@@ -1,0 +1,36 @@
+"""What the processes of a training are asked to do together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pnag.space.search_space import SearchSpace
+from pnag.space.tokens import Tokens
+from pnag.supernet.training_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class SupernetTask:
+    """A supernet of `space` with the data set of a name and a seed: the one at `checkpoint`, or one that is trained
+    as `config` says, in the folder `out`, from the weights of the checkpoint `start` where one is given.
+    """
+
+    space: SearchSpace
+    data: str
+    seed: int
+    config: TrainConfig
+    out: Path
+    checkpoint: Path | None = None
+    start: Path | None = None
+
+
+@dataclass(frozen=True)
+class CollectTask:
+    """Accuracies of architectures, tokens (n, length), for the archive `out`."""
+
+    tokens: Tokens
+    out: Path
+
+
+Task = SupernetTask | CollectTask
