@@ -82,9 +82,8 @@ def verify(folder: Path, given: argparse.Namespace) -> list[PairedResult]:
     units = sample_units(space, 0, given.verify, _OTHER_NETWORKS)
     backend = open_backend(spec)
     try:
-        of_files = {"precision": spec.precision} if backend.artefact_format == "tflite" else {}
         cache = ArtefactCache(given.cache or folder / "cache")
-        factory = open_factory(backend.artefact_format, cache, spec.batch, **of_files)
+        factory = open_factory(backend.artefact_format, cache, spec.batch, spec.precision)
         subjects = [Subject(factory.make(f"new {unit.name}", unit.specs), unit.specs) for unit in units]
         with Progress("verifying", 0) as progress:
             return verify_in_pairs(backend, subjects, table, factory, sampling=sampling_for(spec), watcher=progress)

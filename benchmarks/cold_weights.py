@@ -38,8 +38,7 @@ def measure(given: argparse.Namespace) -> tuple[Sequence[Unit], Seen]:
     spec, space = load_spec(given.device), load_space(resolution=given.resolution)
     units = (*block_units(space.blocks()), *sample_units(space, given.networks, 0, 0))
     backend = open_backend(spec)
-    of_files = {"precision": spec.precision} if backend.artefact_format == "tflite" else {}
-    factory = open_factory(backend.artefact_format, ArtefactCache(given.cache), 1, **of_files)
+    factory = open_factory(backend.artefact_format, ArtefactCache(given.cache), 1, spec.precision)
     cold = replace(WARM, warmup_runs=1, cold_mib=given.cold_mib)
     seen: Seen = {"warm": {}, "cold": {}, "network": {}}
     rng = np.random.default_rng(0)

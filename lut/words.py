@@ -18,6 +18,12 @@ def printable(text: object, longest: int = 200) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
+def first_line(error: BaseException, longest: int = 200) -> str:
+    """The first line of what a library says is wrong, as part of our message."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return printable(lines[0], longest)
+
+
 def encodable(text: str) -> str:
     """`text` with `\\xNN` and `\\uNNNN` for what UTF-8 cannot hold: raw bytes of file names, lone surrogates."""
     return _SURROGATES.sub(lambda found: _escaped(ord(found[0])), text)

@@ -217,8 +217,7 @@ def _job(
 
 
 def _prepare(backend: Backend, job: Job, spec: DeviceSpec, cache: Path | None, max_s: float) -> Prepared:
-    options = {"precision": spec.precision} if backend.artefact_format in ("tflite", "onnx") else {}
-    factory = open_factory(backend.artefact_format, ArtefactCache(cache), job.batch, **options)
+    factory = open_factory(backend.artefact_format, ArtefactCache(cache), job.batch, spec.precision)
     with Progress("exporting", len(job.units)) as progress:
         return prepare(job.units, factory, progress, max_s=max_s, ahead=ahead_of(backend.artefact_format, factory))
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lut.files import replacing
-from lut.words import is_encodable
+from lut.words import first_line, is_encodable
 from pnag.accuracy.provenance import Provenance
 from pnag.errors import ArchitectureError, ArchiveError, SpaceError
 from pnag.space.architecture import Architecture
@@ -223,8 +223,9 @@ def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
         metadata = None if raw is None else json.loads(raw)
         return table.to_pandas(), metadata
     except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise ArchiveError(f"archive {path} cannot be read ({reason}); give an intact .parquet or .csv file") from error
+        raise ArchiveError(
+            f"archive {path} cannot be read ({first_line(error)}); give an intact .parquet or .csv file"
+        ) from error
 
 
 def _space_of(path: Path, metadata: Mapping[str, Any], space: SearchSpace) -> SearchSpace:

@@ -202,14 +202,16 @@ METHODS: Mapping[str, Method] = {
     for method in (
         Method("pnag", "exact feasibility, learnt accuracy, LSTM trained over all budgets, refinement", _pnag),
         Method("pnag-paper", "the source's own form: evaluator by pairwise ranking, policy gradient alone", _paper),
-        Method("random", "the best of the evaluated architectures", _random, False),
+        Method("random", "the best of the evaluated architectures", _random, answers_as_learnt=False),
         Method("evo", "regularised evolution, anew for each of five budgets", _evolution),
         Method(
             "evo-ofa",
             "once-for-all's evolution of a population, anew for each of five budgets",
             _evolution_of_populations,
         ),
-        Method("additive", "additive scores of layers' choices and an exact solver", _additive, False),
+        Method(
+            "additive", "additive scores of layers' choices and an exact solver", _additive, answers_as_learnt=False
+        ),
         Method("nas-mo", "the LSTM under MnasNet's reward acc · (T / T₀)^w", lambda p: _learnt(p, "mnas", steps=0)),
         Method("tunas", "the LSTM under TuNAS' absolute reward", lambda p: _learnt(p, "tunas", steps=0)),
         Method(
@@ -219,7 +221,7 @@ METHODS: Mapping[str, Method] = {
             "independent",
             "PNAG anew for each of five budgets, the accuracies shared out among them",
             _independent,
-            False,
+            answers_as_learnt=False,
         ),
     )
 }

@@ -1,7 +1,7 @@
 """Blocks and networks as the files that a back-end runs, kept in a cache by content.
 
 A factory makes artefacts of one format; the session asks a back-end for its format and takes the factory from
-`FACTORIES`. Files are named by the hash of all that determines them, appear whole or not at all, and
+`FORMATS`. Files are named by the hash of all that determines them, appear whole or not at all, and
 the least recently used go when the cache is full.
 """
 
@@ -13,25 +13,39 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from devices.backend import Artefact, ArtefactFormat
 from lut.blocks import BlockSpec
 from profiler.build.files_in_use import FilesInUse
 from profiler.errors import CacheError, ExportError
 
-# format -> "module:function"; the function takes a cache, the batch and keyword options, returns a factory.
-FACTORIES: Mapping[str, str] = {
-    "onnx": "profiler.build.export_onnx:onnx_factory",
-    "tflite": "profiler.build.export_tflite:tflite_factory",
-    "torch": "profiler.build.export_torch:torch_factory",
-    "specs": "profiler.build.artefacts:specs_factory",
-}
+if TYPE_CHECKING:
+    from torch import nn
 
-# format -> "module:function" that fills the cache with many files at once, by several processes.
-CONVERTERS: Mapping[str, str] = {"tflite": "profiler.build.convert_blocks:convert_blocks"}
+
+@dataclass(frozen=True)
+class Format:
+    """An artefact format by its functions, as "module:function": they are imported when they are used.
+
+    `factory` takes a cache, the batch and the device's precision, and returns a `NetworkFactory`, which knows all else
+    of its format. `ahead` fills the cache with many files at once, by several processes; None where making one file
+    after the other is quick enough.
+    """
+
+    factory: str
+    ahead: str | None = None
+
+
+FORMATS: Mapping[ArtefactFormat, Format] = {
+    "onnx": Format("profiler.build.export_onnx:onnx_factory"),
+    "tflite": Format("profiler.build.export_tflite:tflite_factory", "profiler.build.convert_blocks:convert_blocks"),
+    "torch": Format("profiler.build.export_torch:torch_factory"),
+    "specs": Format("profiler.build.artefacts:specs_factory"),
+}
 
 _DEFAULT_LIMIT_BYTES = 4 << 30
 _TORN_S = 86400.0  # nothing takes so long to write
@@ -54,23 +68,41 @@ class ArtefactFactory(Protocol):
         """The block (one spec) or network of that name. Raises `ExportError` if it cannot be exported."""
 
 
-def open_factory(format: ArtefactFormat, cache: ArtefactCache, batch: int, **options: Any) -> ArtefactFactory:
-    """The factory of a format. `options` (for instance precision) are the factory's own."""
-    target = FACTORIES.get(format)
-    if target is None:
-        raise ExportError(f"no factory makes artefacts of format '{format}'; known are {', '.join(FACTORIES)}")
-    module, _, function = target.partition(":")
-    return cast(ArtefactFactory, getattr(import_module(module), function)(cache, batch, **options))
+class NetworkFactory(ArtefactFactory, Protocol):
+    """One that takes networks with weights of their own too."""
+
+    def of_network(self, name: str, network: nn.Module, specs: Sequence[BlockSpec], stem: Path) -> Artefact:
+        """A network (eval mode) made of these blocks; a format of files writes one at `stem` and its suffix.
+
+        Raises `ExportError` if it cannot be exported.
+        """
+
+    def of_file(self, name: str, specs: Sequence[BlockSpec], path: Path) -> Artefact:
+        """A network made of these blocks that is in a file already, byte for byte."""
+
+
+def open_factory(
+    format: ArtefactFormat, cache: ArtefactCache, batch: int, precision: str = "float32"
+) -> NetworkFactory:
+    """The factory of a format, for a device that computes in `precision`."""
+    known = FORMATS.get(format)
+    if known is None:
+        raise ExportError(f"no factory makes artefacts of format '{format}'; known are {', '.join(FORMATS)}")
+    return cast(NetworkFactory, _function(known.factory)(cache, batch, precision))
 
 
 def ahead_of(format: ArtefactFormat, factory: ArtefactFactory) -> Ahead | None:
     """How to fill the factory's cache in advance; None where making one file after the other is quick enough."""
-    target = CONVERTERS.get(format)
-    if target is None or not hasattr(factory, "is_cached"):
+    ahead = FORMATS[format].ahead
+    if ahead is None or not hasattr(factory, "is_cached"):
         return None
-    module, _, function = target.partition(":")
-    convert = getattr(import_module(module), function)
+    convert = _function(ahead)
     return lambda wanted, on_done, max_s: cast(dict[str, str], convert(wanted, factory, on_done=on_done, max_s=max_s))
+
+
+def _function(target: str) -> Callable[..., Any]:
+    module, _, function = target.partition(":")
+    return cast(Callable[..., Any], getattr(import_module(module), function))
 
 
 def input_shape(specs: Sequence[BlockSpec], batch: int) -> tuple[int, int, int, int]:
@@ -92,9 +124,17 @@ class SpecsFactory:
         """The specs themselves."""
         return Artefact(name, "specs", input_shape(specs, self._batch), module=tuple(specs))
 
+    def of_network(self, name: str, network: nn.Module, specs: Sequence[BlockSpec], stem: Path) -> Artefact:
+        """The specs: what a network costs does not depend on its weights."""
+        return self.make(name, specs)
 
-def specs_factory(cache: ArtefactCache, batch: int, **options: Any) -> SpecsFactory:
-    """A factory that needs no cache and has no options."""
+    def of_file(self, name: str, specs: Sequence[BlockSpec], path: Path) -> Artefact:
+        """The same."""
+        return self.make(name, specs)
+
+
+def specs_factory(cache: ArtefactCache, batch: int, precision: str) -> SpecsFactory:
+    """A factory that needs neither a cache nor a precision."""
     return SpecsFactory(batch)
 
 

@@ -59,8 +59,7 @@ def write_onnx(
         except OSError:
             raise
         except Exception as error:  # the quantiser's errors have no base of their own
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ExportError(f"ONNX Runtime cannot quantise the network: {reason}") from error
+            raise ExportError(f"ONNX Runtime cannot quantise the network: {one_line(error)}") from error
 
 
 def _quantise(plain: Path, path: Path, precision: Precision, calibration: Tensor, batch: int) -> None:
@@ -138,8 +137,18 @@ class OnnxFactory:
             module = build_block(specs[0]) if len(specs) == 1 else build_network(specs)
             write_onnx(randomise(module), shape, path, self._precision)
 
-        path = self._cache.path(self._identity(specs), ".onnx", write)
-        return Artefact(name, "onnx", shape, path, activation_bytes=activation_bytes(specs, self._batch))
+        return self.of_file(name, specs, self._cache.path(self._identity(specs), ".onnx", write))
+
+    def of_network(self, name: str, network: nn.Module, specs: Sequence[BlockSpec], stem: Path) -> Artefact:
+        """The file of a network with its own weights, beside `stem`. Raises `ExportError`."""
+        path = stem.with_suffix(".onnx")
+        write_onnx(network, input_shape(specs, self._batch), path, self._precision)
+        return self.of_file(name, specs, path)
+
+    def of_file(self, name: str, specs: Sequence[BlockSpec], path: Path) -> Artefact:
+        """A network that is in a file already."""
+        taken = activation_bytes(specs, self._batch)
+        return Artefact(name, "onnx", input_shape(specs, self._batch), path, activation_bytes=taken)
 
     def identity(self) -> Mapping[str, Any]:
         """What the files depend on beside their blocks: torch is the exporter too."""

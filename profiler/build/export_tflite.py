@@ -96,8 +96,17 @@ class TfliteFactory:
             randomise(network)
             export_tflite(network, shape, path, self.precision, templates=self._templates)
 
-        path = self.cache.path(self._identity(specs), ".tflite", write)
-        batch, channels, height, width = shape
+        return self.of_file(name, specs, self.cache.path(self._identity(specs), ".tflite", write))
+
+    def of_network(self, name: str, network: nn.Module, specs: Sequence[BlockSpec], stem: Path) -> Artefact:
+        """The file of a network with its own weights, beside `stem`. Raises `ExportError`."""
+        path = stem.with_suffix(".tflite")
+        export_tflite(network, input_shape(specs, self.batch), path, self.precision)
+        return self.of_file(name, specs, path)
+
+    def of_file(self, name: str, specs: Sequence[BlockSpec], path: Path) -> Artefact:
+        """A network that is in a file already; files take images channels last."""
+        batch, channels, height, width = input_shape(specs, self.batch)
         taken = activation_bytes(specs, batch)
         return Artefact(name, "tflite", (batch, height, width, channels), path, activation_bytes=taken)
 

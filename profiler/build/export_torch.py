@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from devices.backend import Artefact
 from lut.blocks import BlockSpec
 from profiler.build.artefacts import ArtefactCache, input_shape
 from profiler.build.modules import build_block, build_network, randomise, scheme_sha256
+from profiler.errors import ExportError
 
 
 class TorchFactory:
@@ -30,7 +33,15 @@ class TorchFactory:
         module = build_block(specs[0]) if len(specs) == 1 else build_network(specs)
         return Artefact(name, "torch", input_shape(specs, self._batch), module=randomise(module))
 
+    def of_network(self, name: str, network: nn.Module, specs: Sequence[BlockSpec], stem: Path) -> Artefact:
+        """The network itself."""
+        return Artefact(name, "torch", input_shape(specs, self._batch), module=network)
 
-def torch_factory(cache: ArtefactCache, batch: int) -> TorchFactory:
-    """A factory that writes no files, and so does not use the cache."""
+    def of_file(self, name: str, specs: Sequence[BlockSpec], path: Path) -> Artefact:
+        """Raises `ExportError`: no file is of this format."""
+        raise ExportError(f"{path.name} is no torch module in memory; measure {name} without a file")
+
+
+def torch_factory(cache: ArtefactCache, batch: int, precision: str) -> TorchFactory:
+    """A factory that writes no files: it needs no cache, and the precision is the back-end's part."""
     return TorchFactory(batch)

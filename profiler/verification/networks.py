@@ -5,23 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from torch import nn
-
-from devices import DeviceInfo, DeviceSpec, load_spec, open_backend
-from devices.backend import Artefact, ArtefactFormat
-from lut.blocks import BlockSpec
+from devices import DeviceInfo, load_spec, open_backend
+from devices.backend import ArtefactFormat
 from lut.table import LatencyTable
-from profiler.build.artefacts import ArtefactCache, input_shape, open_factory
-from profiler.build.export_onnx import write_onnx
-from profiler.build.export_tflite import export_tflite, file_precision
-from profiler.build.memory import activation_bytes
+from profiler.build.artefacts import ArtefactCache, open_factory
 from profiler.build.modules import Network
-from profiler.build.parity import bits_of_file
 from profiler.measure.sampling import sampling_for
 from profiler.progress import Progress
 from profiler.verification.as_profiled import as_profiled, difference
@@ -84,14 +76,14 @@ def measure_networks(
             tell(unlike)
             table = None
         sampling = sampling_for(spec)
-        of_files = {"precision": spec.precision} if backend.artefact_format in ("tflite", "onnx") else {}
-        factory = open_factory(backend.artefact_format, cache or ArtefactCache(), spec.batch, **of_files)
+        factory = open_factory(backend.artefact_format, cache or ArtefactCache(), spec.batch, spec.precision)
         with tempfile.TemporaryDirectory(prefix="pnag-verify-") as folder:
-            make = partial(_artefact, format=backend.artefact_format, spec=spec)
             given = {name: _file_for(backend.artefact_format, files or {}, name) for name in networks}
             subjects = [
                 Subject(
-                    make(name, network, network.specs, Path(folder) / str(index), given=given[name]),
+                    factory.of_network(name, network, network.specs, Path(folder) / str(index))
+                    if (path := given[name]) is None
+                    else factory.of_file(name, network.specs, path),
                     tuple(network.specs),
                 )
                 for index, (name, network) in enumerate(networks.items())
@@ -116,34 +108,3 @@ def slower(slowdown: float) -> str:
         f"the device is {slowdown:.0%} slower than when the table was made, by networks of it measured again; budgets "
         "are judged at the table's speed. If it stays so, end what else runs, let it cool, or profile anew"
     )
-
-
-def _artefact(
-    name: str,
-    module: nn.Module,
-    specs: Sequence[BlockSpec],
-    stem: Path,
-    *,
-    format: ArtefactFormat,
-    spec: DeviceSpec,
-    given: Path | None = None,
-) -> Artefact:
-    """A module in a back-end's format, `given` as a file or made beside `stem`."""
-    shape = input_shape(specs, spec.batch)
-    if given is not None:
-        if format == "tflite":
-            shape = (shape[0], *shape[2:], shape[1])
-        return Artefact(name, format, shape, given, activation_bytes=activation_bytes(specs, spec.batch))
-    match format:
-        case "onnx":
-            path = stem.with_suffix(".onnx")
-            write_onnx(module, shape, path, bits_of_file(spec.precision))
-        case "tflite":
-            path = stem.with_suffix(".tflite")
-            export_tflite(module, shape, path, file_precision(spec.precision))
-            shape = (shape[0], *shape[2:], shape[1])
-        case "torch":
-            return Artefact(name, format, shape, module=module)
-        case "specs":
-            return Artefact(name, format, shape, module=tuple(specs))
-    return Artefact(name, format, shape, path, activation_bytes=activation_bytes(specs, spec.batch))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from torch import nn
 
 import profiler.cli
 from devices import Artefact, Slice, load_spec
@@ -18,7 +17,7 @@ from profiler.build.modules import Network, build_network
 from profiler.measure.plan import block_units
 from profiler.verification import networks as measure_networks
 from profiler.verification.networks import OnDevice
-from tests.phone import FakePhone, fake_model
+from tests.phone import FakePhone
 from tests.phone.bench import SPACE, Bench
 from tests.phone.fixtures import phone_spec
 from tests.phone.models import PhoneModels, latency_us
@@ -222,12 +221,7 @@ def verify(  # noqa: PLR0917
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., OnDevice]:
-    """Measures a network on the phone. The conversion is another's affair: here the files only say what they take."""
-
-    def export(module: nn.Module, shape: tuple[int, ...], path: Path, precision: str) -> None:
-        said.append(f"converted {shape} {precision}")
-        assert isinstance(module, Network)
-        fake_model(path, latency_us(module.specs))
+    """Measures a network on the phone, from files that only say what they take."""
 
     def verify(network: Network, table: LatencyTable | None = None) -> OnDevice:
         reach = {"adb": phone.address, "benchmark_model": tool, "home": home}
@@ -236,8 +230,10 @@ def verify(  # noqa: PLR0917
             "snapdragon821", {"a": network}, table=table, tell=said.append, **reach, **clock
         )
 
-    monkeypatch.setattr(measure_networks, "export_tflite", export)
-    monkeypatch.setattr(measure_networks, "open_factory", lambda *_, **__: PhoneModels(tmp_path / "models"))
+    def open_models(_format: str, _cache: object, batch: int, precision: str) -> PhoneModels:
+        return PhoneModels(tmp_path / "models", batch, precision, said)
+
+    monkeypatch.setattr(measure_networks, "open_factory", open_models)
     return verify
 
 

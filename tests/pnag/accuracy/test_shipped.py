@@ -93,10 +93,10 @@ def test_answers_that_the_distilled_model_predicts_say_so(tmp_path: Path) -> Non
     space = load_space("ofa-mbv3-w1.2", resolution=192)
     made_up_table(space).save(tmp_path / "table.parquet")
     request = TrainRequest(tmp_path / "table.parquet", tmp_path / "run", method="evo")
-    few = AccuracyArchive.load(SHIPPED["imagenet"], space)
+    rows = AccuracyArchive.load(SHIPPED["imagenet"], space)
     trained = train_run(request, tell=lambda _: None, progress=Progress)
     assert trained is not None
-    assert trained.generator.provenance == replace(few.provenance, how=f"{few.provenance.how}, distilled")
+    assert trained.generator.provenance == replace(rows.provenance, how=f"{rows.provenance.how}, distilled")
 
 
 def test_a_table_of_another_resolution_takes_the_nearest_and_that_is_said(tmp_path: Path) -> None:

@@ -3,14 +3,17 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
+from devices.backend import ArtefactFormat
 from lut.blocks import parse_block
 from profiler.build import export_onnx, files_in_use, modules
-from profiler.build.artefacts import ArtefactCache, default_cache_dir, open_factory
+from profiler.build.artefacts import FORMATS, ArtefactCache, default_cache_dir, open_factory
 from profiler.errors import CacheError, ExportError
 
 ROOT = Path(__file__).parents[3]
@@ -200,6 +203,14 @@ def test_back_ends_that_compute_need_no_file(tmp_path):
     assert artefact.path is None
     assert artefact.module == (BLOCK,)
     assert artefact.input_shape == (4, 24, 112, 112)
+
+
+def test_every_format_that_a_back_end_may_name_has_its_functions():
+    assert set(FORMATS) == set(get_args(ArtefactFormat))
+    for known in FORMATS.values():
+        for target in filter(None, (known.factory, known.ahead)):
+            module, _, function = target.partition(":")
+            assert callable(getattr(import_module(module), function))
 
 
 def test_an_unknown_format_lists_the_known_ones(tmp_path):
