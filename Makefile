@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+# Compiled modules are kept even where the environment says otherwise: each command and many tests start Python anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test coverage lint clean
 
 demo: $(VENV)/.ready
@@ -12,7 +15,7 @@ test: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_OPTIONS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 coverage:
 	$(MAKE) test PYTEST_OPTIONS="--cov --cov-report=term"

@@ -25,7 +25,7 @@ SMALL = "--space ofa-mbv3-w0.25 --resolution 32 --classes 10 --calibrate 4 --hol
 
 def run(folder: Path, *command: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     places = [str(place) for place in (path, ROOT) if place]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PNAG_CACHE": str(folder / "cache")}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
     return subprocess.run(
         [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -48,7 +48,7 @@ def test_profile_train_generate_verify(
     with FakePhone(tmp_path / "phone", real=True) as phone:
         reach = ("--adb", phone.address, "--benchmark-model", tool)
         # Two networks are too few to calibrate by: on a busy computer a fit would follow the noise.
-        sizes = ("--calibrate", 2, "--holdout", 1, "--cache", tmp_path / "cache")
+        sizes = ("--calibrate", 2, "--holdout", 1)
         profiled = profile("--device", "phone.toml", *reach, *sizes, "--json")
         assert profiled.code == 0, profiled.err
         table = LatencyTable.load("lut/phone.parquet")

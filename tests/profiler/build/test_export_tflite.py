@@ -46,8 +46,8 @@ def xnnpack_takes_all(path: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def factory(tmp_path_factory: pytest.TempPathFactory) -> TfliteFactory:
-    return TfliteFactory(ArtefactCache(tmp_path_factory.mktemp("cache")), batch=1)
+def factory() -> TfliteFactory:
+    return TfliteFactory(ArtefactCache(), batch=1)
 
 
 @pytest.fixture(scope="module")

@@ -42,8 +42,8 @@ def network_of(specs: list[BlockSpec], seed: int = 0) -> Network:
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> TemplateLibrary:
-    return TemplateLibrary(ArtefactCache(tmp_path_factory.mktemp("cache")), 1)
+def library() -> TemplateLibrary:
+    return TemplateLibrary(ArtefactCache(), 1)
 
 
 @pytest.fixture(scope="module")
