@@ -31,7 +31,8 @@ _LONGEST_S = 240.0
 def size(folder: Path) -> str:
     path = folder / "small.toml"
     path.write_text(SPACE)
-    return f"--space {path} --resolution 32 --classes 10 --calibrate 4 --holdout 3 --max-minutes 2"
+    short = "--calibrate 4 --holdout 3 --max-minutes 2 --stop rounds,min_rounds=3"
+    return f"--space {path} --resolution 32 --classes 10 {short}"
 
 
 def test_budgets_lie_within_the_range():
