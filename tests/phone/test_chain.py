@@ -59,7 +59,7 @@ def test_profile_train_generate_verify(
         costs = SPACE.cost_model(table)
         tokens = np.unique(SPACE.sample(200, np.random.default_rng(0)), axis=0)
         AccuracyArchive(SPACE, tokens, 0.5 + 0.4 * _rank(costs(tokens))).save("accuracies.csv")
-        trained = train("--lut", "lut/phone.parquet", "--accuracy", "accuracies.csv", "--json")
+        trained = train("--lut", "lut/phone.parquet", "--accuracy", "accuracies.csv", "--method", "random", "--json")
         assert trained.code == 0, trained.err
         assert trained.document["table_sha256"] == table.content_sha256
 

@@ -24,7 +24,7 @@ unit_squeeze_excite = [true]
 final_expand_channels = 64
 feature_channels = 64
 """
-LEARNING = "--epochs 1 --architectures 20"
+LEARNING = "--epochs 0.5 --architectures 20 --method random"
 _LONGEST_S = 240.0
 
 
