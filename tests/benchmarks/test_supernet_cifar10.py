@@ -5,7 +5,6 @@ from pnag.accuracy.archive import AccuracyArchive
 from pnag.space.spaces import load_space
 from tests.pnag.data.test_load import png, write_parquet
 
-
 SPACE = """
 name = "small"
 width = 0.25
