@@ -28,7 +28,7 @@ from pnag.accuracy.shipped import model_of
 from pnag.generator.generate import Generator
 from pnag.generator.learning import ROUNDS, rounds_of, train_generator, train_in_rounds
 from pnag.search.known_networks import Pool
-from pnag.search.refine import cheapest_tokens
+from pnag.search.prices import cheapest_tokens
 from pnag.space.cost import CostModel
 from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens

@@ -31,7 +31,7 @@ from lut.table import LatencyTable
 from pnag.generator.generate import Generator
 from pnag.generator.learning import ROUNDS, rounds_of, train_generator, train_in_rounds
 from pnag.search.known_networks import Pool
-from pnag.search.refine import cheapest_tokens
+from pnag.search.prices import cheapest_tokens
 from pnag.space.budget import spaced_budgets
 from pnag.space.cost import CostModel
 from pnag.space.sampling import sample_archive

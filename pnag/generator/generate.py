@@ -10,7 +10,6 @@ and what is returned satisfies the budget always: c(a) · (1 + margin) ≤ B.
 from __future__ import annotations
 
 import json
-import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,10 +27,14 @@ from pnag.accuracy.network import AccuracyNetwork
 from pnag.accuracy.predictor import AccuracyPredictor
 from pnag.accuracy.provenance import Provenance
 from pnag.errors import InfeasibleBudgetError, PnagError, RunError
+from pnag.generator.answering import Answers, Origin
 from pnag.generator.sampler import Policy
 from pnag.search.evaluator import Evaluator, RankingEvaluator, RuleEvaluator
+from pnag.search.feasible import conflict_text, keeping
 from pnag.search.known_networks import Pool
-from pnag.search.refine import Refiner, cheapest_tokens
+from pnag.search.limits import Bounds, Kept, Limit, highest_cost, range_text
+from pnag.search.prices import cheapest_tokens
+from pnag.search.refine import Refiner
 from pnag.space.architecture import Architecture
 from pnag.space.budget import check_budget
 from pnag.space.cost import CostModel
@@ -43,8 +46,6 @@ Array = NDArray[np.float64]
 FILE_NAME = "generator.npz"
 FORMAT_VERSION = 1
 CANDIDATES = 16
-_STARTS = 3
-_KNOWN_STARTS = 2
 _FEWEST_RESIDUALS = 2
 _HEADER = "header"
 PREDICTORS: Mapping[str, type[AccuracyPredictor] | type[AccuracyNetwork]] = {
@@ -63,7 +64,8 @@ class Candidate:
     evaluator's, `accuracy` the predicted one (measured, for methods that only pick among measured networks)
     and `accuracy_error` its typical error: the predictor's root mean square error on architectures it had not seen,
     less where the network is near ones whose accuracy is known. `confidence` is None where the table has no unseen
-    networks, which leaves no basis for one (the margin is 0 then), or where the margin was given.
+    networks, which leaves no basis for one (the margin is 0 then), or where the margin was given. `kept` are the limits
+    of the question, this budget's the first of them, where it had several; `origin` tells how it was found.
     """
 
     architecture: Architecture
@@ -75,6 +77,13 @@ class Candidate:
     limit_ms: float
     confidence: float | None
     margin: float
+    kept: tuple[Kept, ...] = ()
+    origin: Origin | None = None
+
+    @property
+    def further(self) -> tuple[Limit, ...]:
+        """The limits beside the budget."""
+        return tuple(kept.limit for kept in self.kept[1:])
 
     @property
     def share_used(self) -> float:
@@ -149,14 +158,18 @@ class Generator:
         candidates: int = CANDIDATES,
         seed: int = 0,
         margin: float | None = None,
+        further: Sequence[Limit] = (),
     ) -> Candidate:
         """The best network found for a budget in ms; above the dearest network, the best of all.
 
+        `further` are limits that it keeps beside the budget.
+
         Raises `BudgetError` for what is not a budget, `InfeasibleBudgetError` below the cheapest network (with
-        the margin of the confidence).
+        the margin of the confidence) and where no network keeps all limits together.
         """
-        found = self.generate_many([budget_ms], confidence=confidence, candidates=candidates, seed=seed, margin=margin)
-        return found[0]
+        return self.generate_many(
+            [budget_ms], confidence=confidence, candidates=candidates, seed=seed, margin=margin, further=further
+        )[0]
 
     def generate_many(
         self,
@@ -166,11 +179,12 @@ class Generator:
         candidates: int = CANDIDATES,
         seed: int = 0,
         margin: float | None = None,
+        further: Sequence[Limit] = (),
     ) -> list[Candidate]:
         """One network for each budget, the same as `generate` would give one by one; scores but for rounding.
 
         `margin` is how far above its prediction a network may measure, where that is known better than by the
-        confidence: from a measurement near it. It may be below 0.
+        confidence: from a measurement near it. It may be below 0. All networks keep the `further` limits too.
         """
         by_confidence = margin is None
         if margin is None:
@@ -178,9 +192,16 @@ class Generator:
         if not len(budgets_ms):
             return []
         limits = np.array([self._limit(budget, margin, confidence) for budget in budgets_ms])
-        tokens, costs = self._search(limits, candidates, seed)
+        within = Bounds.of(self.costs, limits, further)
+        asked = [
+            (Limit(self._device, self.costs, budget, "ms", margin, confidence if self.judged else None), *further)
+            for budget in budgets_ms
+        ]
+        tokens, origins = self._answers.search(within, self._fallback(within, asked), candidates, seed)
+        costs = self.costs(tokens)
         scores = self.evaluator(tokens, costs, limits)
         accuracy, error = self._accuracy(tokens)
+        binding = self._answers.binding(tokens, within) if further else None
         return [
             Candidate(
                 architecture=architecture,
@@ -192,6 +213,8 @@ class Generator:
                 limit_ms=float(limits[row]),
                 confidence=confidence if self.judged and by_confidence else None,
                 margin=margin,
+                kept=() if binding is None else _kept(asked[row], tokens[[row]], binding[:, row]),
+                origin=origins[row],
             )
             for row, architecture in enumerate(self.space.decode(tokens))
         ]
@@ -211,53 +234,31 @@ class Generator:
         if budget < low:
             raise InfeasibleBudgetError(
                 f"a budget of {budget:g} ms is below the cheapest network of {self.space.name} on this table at "
-                f"confidence {confidence:g}; choose from {_shown_range(low, high)}"
+                f"confidence {confidence:g}; choose from {range_text(low, high, 'ms')}"
             )
-        limit = min(max(budget / (1 + margin), self.range_ms[0]), self.range_ms[1])
-        while limit * (1 + margin) > budget:  # by rounding, once or twice; the cheapest network itself passes
-            limit = math.nextafter(limit, 0.0)
-        return limit
+        return min(max(highest_cost(budget, margin), self.range_ms[0]), self.range_ms[1])
 
-    def _search(self, limits: Array, candidates: int, seed: int) -> tuple[Tokens, Array]:
-        """The best network under each limit, and its cost; shapes (n, length) and (n,)."""
-        n, cheapest = len(limits), cheapest_tokens(self.costs)
-        if isinstance(self.proposer, Pool):
-            tokens = self.proposer.best(limits, fallback=cheapest[0])
-            return tokens, self.costs(tokens)
-        uniforms = np.stack([_uniforms(seed, limit, candidates, self.space.length) for limit in limits.tolist()])
-        proposed = self.proposer.sample(np.repeat(limits, candidates), uniforms.reshape(-1, self.space.length))
-        pool = np.concatenate(
-            [proposed.reshape(n, candidates, -1), np.broadcast_to(cheapest, (n, 1, self.space.length))], axis=1
-        )
-        ranked, _ = self._rank(pool, limits)
-        if isinstance(self.evaluator, RuleEvaluator) and self.steps:
-            drawn, known = _distinct_first(ranked)[:, :_STARTS], self._known_starts(self.evaluator, limits)
-            starts = np.concatenate([drawn, known], axis=1)
-            wide = np.repeat(limits, starts.shape[1])
-            refiner = Refiner(self.evaluator, self.costs, self.steps)
-            refined = refiner.across(starts.reshape(-1, self.space.length), wide).reshape(starts.shape)
-            ranked, _ = self._rank(np.concatenate([refined, ranked[:, :1]], axis=1), limits)
-        best = ranked[:, 0]
-        return best, self.costs(best)
+    @property
+    def _device(self) -> str:
+        """What the budget is a latency on: device and runtime."""
+        known = [str(self.metadata[name]) for name in ("device", "runtime") if self.metadata.get(name)]
+        return ", ".join(known) or "the run's device"
 
-    def _known_starts(self, evaluator: RuleEvaluator, limits: Array) -> Tokens:
-        """The best known networks under each limit, shape (n, at most `_KNOWN_STARTS`, length)."""
-        if self.known is None:
-            return np.empty((len(limits), 0, self.space.length), dtype=np.int8)
-        cost, accuracy = self.costs(self.known), evaluator.worth(self.known)
-        scores = evaluator.combine(accuracy[None], cost[None], limits[:, None])  # (n, known)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :_KNOWN_STARTS]
-        starts: Tokens = self.known[best]
-        return starts
+    def _fallback(self, within: Bounds, asked: Sequence[Sequence[Limit]]) -> Tokens:
+        """A network that keeps all limits, for each budget, (n, length). Raises where there is none."""
+        if len(within.models) == 1:
+            return np.repeat(cheapest_tokens(self.costs), within.n, axis=0)
+        found = []
+        for bounds, limits in zip(within.bounds.T.tolist(), asked, strict=True):
+            network = keeping(within.models, bounds)
+            if network is None:
+                raise InfeasibleBudgetError(conflict_text(self.space.name, limits, bounds))
+            found.append(network)
+        return np.concatenate(found)
 
-    def _rank(self, pool: Tokens, limits: Array) -> tuple[Tokens, Array]:
-        """Each budget's networks, best first, those beyond the limit last; pool (n, m, length), scores (n, m)."""
-        n, m, length = pool.shape
-        flat, wide = pool.reshape(-1, length), np.repeat(limits, m)
-        cost = self.costs(flat)
-        scores = np.where(cost <= wide, self.evaluator(flat, cost, wide), -np.inf).reshape(n, m)
-        order = np.argsort(-scores, axis=1, kind="stable")
-        return np.take_along_axis(pool, order[:, :, None], axis=1), np.take_along_axis(scores, order, axis=1)
+    @property
+    def _answers(self) -> Answers:
+        return Answers(self.costs, self.evaluator, self.proposer, self.steps, self.known, Refiner)
 
     def _accuracy(self, tokens: Tokens) -> tuple[Array, Array]:
         """Accuracies of answers and their typical errors, both (n,)."""
@@ -353,25 +354,11 @@ class Generator:
         )
 
 
-def _shown_range(low_ms: float, high_ms: float) -> str:
-    """A range within the given one, in digits enough for its low end: whatever is shown is accepted."""
-    digits = max(2, 2 - math.floor(math.log10(max(low_ms, 1e-6))))
-    unit = 10.0**-digits
-    return f"{math.ceil(low_ms / unit) * unit:.{digits}f} to {math.floor(high_ms / unit) * unit:.{digits}f} ms"
-
-
-def _uniforms(seed: int, limit: float, candidates: int, length: int) -> Array:
-    """Random numbers of one budget's own, so that an answer does not depend on what else is asked."""
-    rng = np.random.default_rng([seed, int(np.float64(limit).view(np.uint64))])
-    return rng.random((candidates, length))
-
-
-def _distinct_first(ranked: Tokens) -> Tokens:
-    """The same networks with repeats of the one before moved to the end, so that the first ones differ."""
-    fresh = np.ones(ranked.shape[:2], dtype=bool)
-    fresh[:, 1:] = (ranked[:, 1:] != ranked[:, :-1]).any(axis=2)
-    order = np.argsort(~fresh, axis=1, kind="stable")
-    return np.take_along_axis(ranked, order[:, :, None], axis=1)
+def _kept(limits: Sequence[Limit], tokens: Tokens, binding: NDArray[np.bool_]) -> tuple[Kept, ...]:
+    """What an answer (1, length) costs by each of its limits, and whether they bind (limits,)."""
+    return tuple(
+        Kept(limit, float(limit.costs(tokens)[0]), bool(binds)) for limit, binds in zip(limits, binding, strict=True)
+    )
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

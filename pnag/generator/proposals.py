@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from pnag.accuracy.predictor import Predictor
 from pnag.accuracy.predictor_fit import Posterior
 from pnag.search.evaluator import RuleEvaluator
-from pnag.search.refine import Refiner, cheapest_tokens
+from pnag.search.prices import cheapest_tokens
+from pnag.search.refine import Refiner
 from pnag.space.cost import CostModel
 from pnag.space.sampling import sample_tilted
 from pnag.space.tokens import Tokens, unit_tokens

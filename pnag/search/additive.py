@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lut.calibration.ranks import rank_correlation
 from pnag.accuracy.predictor import AccuracyPredictor, Codes, LayerCodes
-from pnag.search.refine import layer_prices
+from pnag.search.prices import layer_prices
 from pnag.space.cost import CostModel
 from pnag.space.tokens import Tokens, TokenSpace
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.search.refine import cheapest_tokens
+from pnag.search.prices import cheapest_tokens
 from pnag.space.cost import CostModel
 from pnag.space.tokens import Tokens, TokenSpace
 

@@ -24,12 +24,17 @@ class Pool:
 
     def best(self, limits_ms: Array, fallback: Tokens) -> Tokens:
         """The most accurate network within each limit, shape (n, length); `fallback` where there is none."""
-        out = np.empty((len(limits_ms), self.tokens.shape[1]), dtype=np.int8)
-        for row, limit in enumerate(limits_ms.tolist()):
-            within = np.where(self.cost_ms <= limit, self.accuracy, -np.inf)
-            index = int(within.argmax())
-            out[row] = self.tokens[index] if np.isfinite(within[index]) else fallback
-        return out
+        kept: NDArray[np.bool_] = np.less_equal(self.cost_ms, np.asarray(limits_ms)[:, None])
+        return self.best_kept(kept, np.atleast_2d(fallback))
+
+    def best_kept(self, kept: NDArray[np.bool_], fallback: Tokens) -> Tokens:
+        """The most accurate network of those that a question keeps, shape (n, length), `kept` being (n, networks).
+
+        `fallback` (n or 1, length) where it keeps none.
+        """
+        within = np.where(kept, self.accuracy, -np.inf)
+        best = self.tokens[within.argmax(axis=1)]
+        return np.where(kept.any(axis=1)[:, None], best, fallback)
 
     def measured(self, tokens: Tokens, otherwise: Array) -> Array:
         """The accuracies known for architectures, shape (n,); `otherwise` for those not in the pool."""

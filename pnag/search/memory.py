@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.search.refine import Refiner, cheapest_tokens
+from pnag.search.prices import cheapest_tokens
+from pnag.search.refine import Refiner
 from pnag.space.tokens import Tokens
 
 Array = NDArray[np.float64]

@@ -16,32 +16,53 @@ from numpy.typing import NDArray
 
 from pnag.accuracy.predictor import Codes, LayerCodes
 from pnag.search.evaluator import RuleEvaluator
+from pnag.search.prices import layer_prices
 from pnag.space.cost import CostModel
 from pnag.space.tokens import Tokens
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Counts = NDArray[np.int64]
 
 _CHUNK = 64
 _TRIED = 12
 _KEPT_MOVES = 40
+_RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # exchange rates of merit for cost, relative to that of the largest changes
+_FEWEST_BY_KEY = 4
+_NEVER = 1e12  # the price of what cannot be done, in any unit
 _LEAST_GAIN = 1e-9
 
 
 @dataclass(frozen=True)
 class Refiner:
-    """Local search under an evaluator and a cost model; `steps` exchanges at most."""
+    """Local search under an evaluator and a cost model; `steps` exchanges at most.
+
+    Where there are `further` cost models, of other devices or of sizes, what counts is the largest of the costs, each
+    as a share of its own budget; budgets then have a first axis of models, in the order of `models`.
+    """
 
     evaluator: RuleEvaluator
     costs: CostModel
     steps: int = 30
+    further: tuple[CostModel, ...] = ()
+
+    @property
+    def models(self) -> tuple[CostModel, ...]:
+        """All cost models."""
+        return (self.costs, *self.further)
 
     def __call__(self, tokens: Tokens, budgets_ms: Array) -> Tokens:
-        """Networks at least as good as those given, shape (n, length), each under its own budget (n,).
+        """Networks at least as good as those given, shape (n, length), each under its own budget: (n,) or (models, n).
 
-        A network within its budget stays within it under the dominance rule, since leaving it lowers the score.
+        A network within its budgets stays within them under the dominance rule, since leaving one lowers the score.
         """
+        return self.counted(tokens, budgets_ms)[0]
+
+    def counted(self, tokens: Tokens, budgets_ms: Array) -> tuple[Tokens, Counts]:
+        """The same, and how many exchanges each network took, (n,)."""
+        budgets_ms = np.atleast_2d(budgets_ms)
         codec = LayerCodes(self.costs.space)
+        taken = np.zeros(len(tokens), dtype=np.int64)
         codes = codec.of(tokens)
         score = self._score(codes, budgets_ms)
         active = np.arange(len(codes))
@@ -51,48 +72,61 @@ class Refiner:
             better, gained = codes[active], score[active]
             for start in range(0, len(active), _CHUNK):
                 part = slice(start, start + _CHUNK)
-                better[part], gained[part] = self._step(better[part], gained[part], budgets_ms[active[part]])
+                better[part], gained[part] = self._step(better[part], gained[part], budgets_ms[:, active[part]])
             improved = gained > score[active] + _LEAST_GAIN
             codes[active[improved]], score[active[improved]] = better[improved], gained[improved]
             active = active[improved]
-        return codec.tokens(codes)
+            taken[active] += 1
+        return codec.tokens(codes), taken
 
-    def across(self, tokens: Tokens, budgets_ms: Array) -> Tokens:
-        """The same, each network refined from every resolution of the space, if it has several; the best of these.
+    def across(self, tokens: Tokens, budgets_ms: Array) -> tuple[Tokens, Counts]:
+        """As `counted`, each network refined from every resolution of the space, if it has several; the best of these.
 
         Another resolution changes the cost of all layers at once, so that exchanges of two seldom lead to it.
         """
         sides = self.costs.space.resolution_choices
         if sides == 1:
-            return self(tokens, budgets_ms)
+            return self.counted(tokens, budgets_ms)
         starts = np.repeat(tokens, sides, axis=0)
         starts[:, -1] = np.tile(np.arange(sides), len(tokens))
-        wide = np.repeat(budgets_ms, sides)
-        refined = self(starts, wide)
-        scores = self.evaluator(refined, self.costs(refined), wide).reshape(-1, sides)
-        best: Tokens = refined.reshape(len(tokens), sides, -1)[np.arange(len(tokens)), scores.argmax(axis=1)]
-        return best
+        wide = np.repeat(np.atleast_2d(budgets_ms), sides, axis=1)
+        refined, taken = self.counted(starts, wide)
+        best = self.score(refined, wide).reshape(-1, sides).argmax(axis=1)
+        chosen = np.arange(len(tokens)) * sides + best
+        return refined[chosen], taken[chosen]
+
+    def score(self, tokens: Tokens, budgets_ms: Array) -> Array:
+        """Scores of networks (n, length), each under its own budgets (models, n); shape (n,)."""
+        return self._combine(self.evaluator.worth(tokens), self._costs(tokens), budgets_ms)
+
+    def _combine(self, accuracy: Array, costs: Array, budgets_ms: Array) -> Array:
+        """The rule, elementwise with broadcasting; costs and budgets have a first axis of models."""
+        if len(costs) == 1:
+            return self.evaluator.combine(accuracy, costs[0], budgets_ms[0])
+        return self.evaluator.combine(accuracy, (costs / budgets_ms).max(axis=0), np.ones(1))
+
+    def _costs(self, tokens: Tokens) -> Array:
+        return np.stack([model(tokens) for model in self.models])
 
     def _score(self, codes: Codes, budgets_ms: Array) -> Array:
-        tokens = LayerCodes(self.costs.space).tokens(codes)
-        return self.evaluator(tokens, self.costs(tokens), budgets_ms)
+        return self.score(LayerCodes(self.costs.space).tokens(codes), budgets_ms)
 
     def _step(self, codes: Codes, score: Array, budgets_ms: Array) -> tuple[Codes, Array]:
         """The best of the most promising exchanges of each network, and its score."""
         n, layers = codes.shape
         tokens = LayerCodes(self.costs.space).tokens(codes)
-        predictor, cost = self.evaluator.predictor, self.costs(tokens)
+        predictor, cost = self.evaluator.predictor, self._costs(tokens)
         merit = predictor.merit(tokens)
         gain, price, layer, code = self._moves(codes, merit, cost, budgets_ms)  # (n, moves)
-        total = self.evaluator.combine(
+        total = self._combine(
             predictor.accuracy(merit[:, None, None] + gain[:, :, None] + gain[:, None, :]),
-            cost[:, None, None] + price[:, :, None] + price[:, None, :],
-            budgets_ms[:, None, None],
+            cost[:, :, None, None] + price[:, :, :, None] + price[:, :, None, :],
+            budgets_ms[:, :, None, None],
         )
         total[layer[:, :, None] == layer[:, None, :]] = -np.inf
         moves = gain.shape[1]
         alone = predictor.accuracy(merit[:, None] + gain)
-        singles = self.evaluator.combine(alone, cost[:, None] + price, budgets_ms[:, None])
+        singles = self._combine(alone, cost[:, :, None] + price, budgets_ms[:, :, None])
         diagonal = np.arange(moves)
         total[:, diagonal, diagonal] = singles
         flat = total.reshape(n, -1)
@@ -103,47 +137,48 @@ class Refiner:
             tried[rows, layer[network, move]] = code[network, move]
         valid = self._valid(tried)
         tried[~valid] = codes[network[~valid]]
-        scores = self._score(tried, budgets_ms[network]).reshape(n, _TRIED)
+        scores = self._score(tried, budgets_ms[:, network]).reshape(n, _TRIED)
         top = scores.argmax(axis=1)
         value = np.maximum(scores[np.arange(n), top], score)
         chosen = tried.reshape(n, _TRIED, layers)[np.arange(n), top]
         return np.where((scores[np.arange(n), top] > score)[:, None], chosen, codes), value
 
     def _moves(self, codes: Codes, merit: Array, cost: Array, budgets_ms: Array) -> tuple[Array, Array, Codes, Codes]:
-        """The changes worth pairing: what they add to merit and cost, their layer and new code, (n, kept).
+        """The changes worth pairing: what they add to merit and costs, their layer and new code, (n, kept).
 
-        The best by score alone, and those that bring the most for their price at several exchange rates.
+        The best by score alone, and those that bring the most for their price at several exchange rates. What is added
+        to costs has a first axis of models.
         """
         n, predictor = len(codes), self.evaluator.predictor
         gain = predictor.changes(codes).reshape(n, -1)
-        price = self._prices(codes).reshape(n, -1)
+        price = np.stack([self._prices(model, codes).reshape(n, -1) for model in self.models])
         usable = self._usable(codes).reshape(n, -1)
-        rate = np.maximum(gain.max(axis=1), 1e-6) / np.maximum(price.max(axis=1), 1e-6)
-        keys = [gain - rate[:, None] * factor * price for factor in (0.25, 0.5, 1.0, 2.0, 4.0)]
+        rate = np.maximum(gain.max(axis=1), 1e-6) / np.maximum(price.max(axis=2), 1e-6)
+        keys = [gain - rate[:, :, None][i] * factor * price[i] for i in range(len(price)) for factor in _RATES]
         alone = predictor.accuracy(merit[:, None] + gain)
-        keys.append(self.evaluator.combine(alone, cost[:, None] + price, budgets_ms[:, None]))
-        each = max(2, _KEPT_MOVES // len(keys))
+        keys.append(self._combine(alone, cost[:, :, None] + price, budgets_ms[:, :, None]))
+        each = max(_FEWEST_BY_KEY, _KEPT_MOVES // len(keys))
         picked = [np.argpartition(-np.where(usable, key, -np.inf), each, axis=1)[:, :each] for key in keys]
         index = np.concatenate(picked, axis=1)
         keep = np.take_along_axis(usable, index, axis=1)
-        gain, price = (np.take_along_axis(x, index, axis=1) for x in (gain, price))
-        gain, price = np.where(keep, gain, -1e3), np.where(keep, price, 1e6)
+        gain, price = np.take_along_axis(gain, index, axis=1), np.take_along_axis(price, index[None], axis=2)
+        gain, price = np.where(keep, gain, -1e3), np.where(keep, price, _NEVER)
         per_layer = LayerCodes(self.costs.space).codes
         return gain, price, index // per_layer, index % per_layer
 
-    def _prices(self, codes: Codes) -> Array:
-        """What setting one layer to another code would cost more, shape (n, layers, codes).
+    def _prices(self, costs: CostModel, codes: Codes) -> Array:
+        """What setting one layer to another code would cost more by a model, shape (n, layers, codes).
 
         Of another resolution, which is a layer too: what the whole network would.
         """
-        table, codec = layer_prices(self.costs), LayerCodes(self.costs.space)
+        table, codec = layer_prices(costs), LayerCodes(costs.space)
         side = codes[:, -1] if codec.layers > codec.in_units else np.zeros(len(codes), dtype=np.int64)
         layers = codes[:, : codec.in_units]
         each = table[:, np.arange(codec.in_units), layers]  # (resolutions, n, layers)
         prices = table[side] - each[side, np.arange(len(codes))][:, :, None]
         if codec.layers == codec.in_units:
             return prices
-        whole = each.sum(axis=2).T + self.costs.resolution_ms  # (n, resolutions)
+        whole = each.sum(axis=2).T + costs.resolution_ms  # (n, resolutions)
         further = np.zeros((len(codes), 1, codec.codes))
         further[:, 0, : whole.shape[1]] = whole - np.take_along_axis(whole, side[:, None], axis=1)
         return np.concatenate([prices, further], axis=1)
@@ -172,29 +207,3 @@ class Refiner:
         present = codes[:, : LayerCodes(space).in_units].reshape(len(codes), space.units, space.layers) > 0
         ordered = (present[:, :, 1:] <= present[:, :, :-1]).all(axis=2)
         return np.asarray((ordered & np.isin(present.sum(axis=2), space.depths)).all(axis=1))
-
-
-def layer_prices(costs: CostModel) -> Array:
-    """Cost in ms of every code of every layer, shape (resolutions, layers, codes); 0 for an absent layer."""
-    space, codec = costs.space, LayerCodes(costs.space)
-    position = [min(layer, 1) for layer in range(space.layers)]
-    table = costs.of_layers[:, :, position].reshape(len(costs.resolution_ms), codec.in_units, -1)
-    prices = np.zeros((*table.shape[:2], codec.codes))
-    prices[:, :, 1 : 1 + table.shape[2]] = table
-    return prices
-
-
-def cheapest_tokens(costs: CostModel) -> Tokens:
-    """The cheapest network of the space, shape (1, length)."""
-    space, codec = costs.space, LayerCodes(costs.space)
-    depths, found = np.array(space.depths), []
-    for side, of_side in enumerate(costs.of_layers):
-        flat = of_side.reshape(space.units, 2, -1)
-        codes = np.zeros((space.units, space.layers), dtype=np.int64)
-        for unit in range(space.units):
-            depth = int(depths[(depths * flat[unit, 1].min()).argmin()])
-            codes[unit, 0] = flat[unit, 0].argmin() + 1
-            codes[unit, 1:depth] = flat[unit, 1].argmin() + 1
-        found.append([*codes.reshape(-1).tolist(), *([side] if codec.layers > codec.in_units else [])])
-    each = codec.tokens(np.array(found))
-    return each[[int(costs(each).argmin())]]

@@ -8,7 +8,8 @@ from pnag.accuracy.predictor import AccuracyPredictor, LayerCodes
 from pnag.accuracy.predictor_fit import _solve_dual, _solve_primal, fit_posterior, fit_predictor, rank_correlation
 from pnag.errors import ArchiveError
 from pnag.search.evaluator import RuleEvaluator
-from pnag.search.refine import Refiner, cheapest_tokens
+from pnag.search.prices import cheapest_tokens
+from pnag.search.refine import Refiner
 from pnag.space.spaces import load_space
 from tests.pnag.search.learning_cases import TINY, all_tokens, archive, full_costs, tiny_costs, truth
 

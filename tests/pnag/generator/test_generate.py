@@ -9,9 +9,10 @@ import pytest
 
 from pnag.accuracy.predictor_fit import fit_predictor
 from pnag.errors import BudgetError, InfeasibleBudgetError, PnagError, RunError
-from pnag.generator.generate import FILE_NAME, Generator, _shown_range
+from pnag.generator.generate import FILE_NAME, Generator
 from pnag.generator.learning import train_generator, train_in_rounds
 from pnag.generator.policy import PolicySettings
+from pnag.search.limits import range_text
 from pnag.search.refine import Refiner
 from pnag.space.architecture import Architecture
 from tests.pnag.search.learning_cases import (
@@ -109,7 +110,7 @@ def test_the_range_that_is_named_can_be_asked_for(generator):
 
 @pytest.mark.parametrize(("low", "high"), [(0.01234, 0.01987), (0.3472, 0.5366), (9.996, 30.0), (141.237, 480.119)])
 def test_a_range_is_shown_within_itself_and_finely_enough(low, high):
-    shown_low, _, shown_high, _ = _shown_range(low, high).split()
+    shown_low, _, shown_high, _ = range_text(low, high, "ms").split()
     assert low <= float(shown_low) < low + 0.02 * (high - low)
     assert high - 0.02 * (high - low) < float(shown_high) <= high
 

@@ -4,7 +4,8 @@ import pytest
 from pnag.accuracy.predictor import LayerCodes
 from pnag.accuracy.predictor_fit import fit_predictor
 from pnag.search.evaluator import RuleEvaluator
-from pnag.search.refine import Refiner, cheapest_tokens, layer_prices
+from pnag.search.prices import cheapest_tokens, layer_prices
+from pnag.search.refine import Refiner
 from pnag.space.spaces import load_space
 from tests.pnag.search.learning_cases import (
     TWO_SIDES,
@@ -130,7 +131,7 @@ def test_what_a_change_gains_and_costs_is_exact_for_layers_and_resolutions(two_s
     tokens = TWO_SIDES.sample(20, np.random.default_rng(0))
     codec, predictor, costs = LayerCodes(TWO_SIDES), two_sided.evaluator.predictor, two_sided.costs
     codes = codec.of(tokens)
-    usable, prices, gains = two_sided._usable(codes), two_sided._prices(codes), predictor.changes(codes)
+    usable, prices, gains = two_sided._usable(codes), two_sided._prices(costs, codes), predictor.changes(codes)
     assert usable[:, -1].sum() == len(tokens)  # the other of two resolutions
     for network, layer, code in zip(*np.nonzero(usable), strict=True):
         changed = codes[[network]].copy()
@@ -147,7 +148,7 @@ def test_refinement_chooses_the_resolution_too(two_sided):
     cost, accuracy = two_sided.costs(tokens), two_sided.evaluator.predictor(tokens)
     best = np.array([accuracy[cost <= budget + 1e-9].max() for budget in budgets])
     starts = np.repeat(cheapest_tokens(two_sided.costs), BUDGETS, axis=0)
-    refined = two_sided.across(starts, budgets + 1e-9)
+    refined, _ = two_sided.across(starts, budgets + 1e-9)
     assert (two_sided.costs(refined) <= budgets + 1e-9).all()
     assert set(refined[:, -1].tolist()) == {0, 1}
     gap = best - two_sided.evaluator.predictor(refined)
