@@ -33,6 +33,7 @@ from profiler.verification.as_profiled import suffix_of
 
 TEST_IMAGES = 1000
 _QUANTISATION_IMAGES = 100
+_RUNTIME = ("name", "version", "precision", "threads")
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,21 @@ class Workshop:
     `untrained` says why the networks have no trained weights, None where they have; `unexamined` why their accuracy
     cannot be measured though they have, once that was tried. `weights` is a checkpoint that networks are cut out of
     instead of the run's supernet, with `photos` to re-estimate batch-norm on. Accuracies are of `test_images` of the
-    test split, spread over it; 0 measures none. Raises `RunError` if table or supernet are not those that the run was
-    made with, and what `GivenWeights.load` does.
+    test split, spread over it; 0 measures none. `license_` is that of the weights, as files are to say it. Raises
+    `RunError` if table or supernet are not those that the run was made with, and what `GivenWeights.load` does.
     """
 
     def __init__(
-        self, run: Run, *, weights: Path | None = None, photos: str | None = None, test_images: int = TEST_IMAGES
+        self,
+        run: Run,
+        *,
+        weights: Path | None = None,
+        photos: str | None = None,
+        test_images: int = TEST_IMAGES,
+        license_: str | None = None,
     ) -> None:
         self.run = run
+        self._license = license_
         self.test_images = test_images
         self.generator = Generator.load(run.directory)
         self.table = _table_of(run)
@@ -165,6 +173,9 @@ class Workshop:
             budget_ms=candidate.budget_ms,
             cost_ms=candidate.cost_ms,
             device=str(self.table.metadata.device.get("model", "")),
+            runtime={name: self.table.metadata.runtime.get(name) for name in _RUNTIME},
+            data=self._trained_on(),
+            license=self._license,
             accuracy=reached,
             accuracy_source=source,
             ranking=ranking_of(candidate, self.generator),
@@ -176,6 +187,12 @@ class Workshop:
             },
             **images,
         )
+
+    def _trained_on(self) -> str | None:
+        """The images that the weights were trained on; None where that is not known, or there are none."""
+        if self._given is not None:
+            return self._given.supernet.data.get("name")
+        return None if self._supernet is None else str((self._record or {})["data"]["name"])
 
     def _seen(self, data: ImageData) -> int:
         return len(range(0, len(data.test), self._shard(data)[1]))

@@ -3,8 +3,9 @@
 The description is one JSON document. Where each format keeps it:
 
     .tflite  the metadata entry `pnag` of the flatbuffer; class names also as `labels.txt`, one a line, in a zip
-             archive behind the model, where TFLite keeps associated files
-    .onnx    the model property `pnag`
+             archive behind the model, where TFLite keeps associated files; normalisation and labels also in TFLite's
+             own model metadata
+    .onnx    the model property `pnag`; normalisation and labels also in the usual properties
     .pt2     the extra file `pnag.json`
     .json    the document itself
 """
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from pnag.data import imagenet
+from pnag.delivery.files.model_metadata import LABELS_FILE, TFLITE_ENTRY, onnx_properties, tflite_model_metadata
 from pnag.errors import ModelFileError
 from pnag.space.architecture import Architecture
 from pnag.space.search_space import SearchSpace
@@ -28,7 +30,6 @@ from profiler.build.tflite.file import IDENTIFIER, pack, unpack
 
 ENTRY = "pnag"
 PT2_ENTRY = "pnag.json"
-LABELS_FILE = "labels.txt"
 SCHEMA_VERSION = 1
 
 
@@ -47,13 +48,18 @@ def describe_network(
     accuracy_source: str | None = None,
     ranking: Mapping[str, Any] | None = None,
     hashes: Mapping[str, str | None] | None = None,
+    runtime: Mapping[str, Any] | None = None,
+    data: str | None = None,
+    license: str | None = None,
 ) -> dict[str, Any]:
     """The description of a network, as `export_network` takes it: JSON values, units in the keys.
 
     `accuracy` (0 to 1) is that of these weights, None where it was not measured; it goes with `accuracy_source`, for
     instance "measured on digits test". `ranking` is the figure by which the network was chosen among others, and what
     it is of: never an accuracy of the file.
-    `hashes` are SHA-256 by what they are of: table, archive, supernet, generator. Raises `ModelFileError` if
+    `hashes` are SHA-256 by what they are of: table, archive, supernet, generator. `runtime` is what the table was
+    measured with (name, version, precision, threads), `data` the images that the weights were trained on, `license`
+    that of the weights; None where it is not known. Raises `ModelFileError` if
     the labels are not as many as the space's classes.
     """
     if labels is not None and len(labels) != space.classes:
@@ -66,6 +72,9 @@ def describe_network(
         "budget_ms": budget_ms,
         "cost_ms": cost_ms,
         "device": device,
+        "runtime": None if runtime is None else dict(runtime),
+        "data": data,
+        "license": license,
         "accuracy": accuracy,
         "accuracy_source": accuracy_source,
         "ranking": None if ranking is None else dict(ranking),
@@ -119,12 +128,17 @@ def describe_tflite(model: bytes, text: str, labels: Sequence[str] | None) -> by
     from ai_edge_litert import schema_py_generated as schema
 
     root = unpack(model)
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(text.encode(), np.uint8)
-    entry.name, entry.buffer = ENTRY, len(root.buffers)
-    root.buffers.append(buffer)
-    root.metadata = [*(kept for kept in root.metadata or [] if kept.name != ENTRY.encode()), entry]
-    packed = pack(root, len(model) + len(text) + 4096)
+    contents = {ENTRY: text.encode()}
+    if "input" in (about := json.loads(text)):
+        contents[TFLITE_ENTRY] = tflite_model_metadata(about, associated=labels is not None)
+    root.metadata = [kept for kept in root.metadata or [] if kept.name.decode() not in contents]
+    for name, content in contents.items():
+        buffer, entry = schema.BufferT(), schema.MetadataT()
+        buffer.data = np.frombuffer(content, np.uint8)
+        entry.name, entry.buffer = name, len(root.buffers)
+        root.buffers.append(buffer)
+        root.metadata.append(entry)
+    packed = pack(root, len(model) + sum(map(len, contents.values())) + 4096)
     return packed if labels is None else packed + _labels_archive(labels, len(packed))
 
 
@@ -155,11 +169,12 @@ def _read_tflite(path: Path) -> str | None:
 
 
 def describe_onnx(model: bytes, text: str) -> bytes:
-    """An `.onnx` file with the description as a model property."""
+    """An `.onnx` file with the description as a model property, and the usual ones."""
     import onnx
 
     proto = onnx.load_from_string(model)
-    onnx.helper.set_model_props(proto, {ENTRY: text})
+    about = json.loads(text)
+    onnx.helper.set_model_props(proto, {ENTRY: text, **(onnx_properties(about) if "input" in about else {})})
     content: bytes = proto.SerializeToString()
     return content
 

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lut.errors import OutputError
-from pnag.delivery.export import ExportReport, check_target, export_network
+from pnag.delivery.export import FORMATS, QUANTISED, ExportReport, check_target, export_network
+from pnag.delivery.files.sizes import FORMS as SIZES
 from pnag.delivery.metadata import describe_network, describe_tflite, read_metadata, to_text
 from pnag.errors import ModelFileError
 from pnag.runs.run import sha256_of
@@ -288,3 +289,8 @@ def test_exported_files_run_under_tflite_runtime_2_14(
         with torch.no_grad():
             expected = module(torch.from_numpy(images)).numpy()
         assert parity.relative_difference(found, expected) <= 1e-4
+
+
+def test_every_format_that_is_exported_has_a_size() -> None:
+    assert {suffix for suffix, _ in SIZES} == {*FORMATS} - {".json"}
+    assert {suffix for suffix, precision in SIZES if precision == "int8"} == {*QUANTISED}
