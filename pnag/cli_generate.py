@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +15,8 @@ import typer
 from lut.files import require_writable
 from pnag.delivery.answer import file_names, origin_of, origin_text
 from pnag.delivery.closing import ATTEMPTS, close_loop
+from pnag.delivery.frontier import frontier_budgets, frontier_points, frontier_text, never_worse, save_csv
+from pnag.delivery.limits import limits_of, too_large
 from pnag.delivery.rows import Rows, accuracy_of, measured_values, row_of, text_of
 from pnag.errors import InfeasibleBudgetError
 from pnag.generator.generate import CANDIDATES, Candidate, Generator
@@ -42,7 +45,19 @@ app = new_app()
 @app.command(context_settings={"ignore_unknown_options": True})
 def generate(
     *,
-    budgets: Annotated[list[str], typer.Argument(metavar="BUDGET...", help="Such as 140ms, 0.14s or 140 (ms).")],
+    budgets: Annotated[
+        list[str] | None, typer.Argument(metavar="BUDGET...", help="Such as 140ms, 0.14s or 140 (ms).")
+    ] = None,
+    frontier: Annotated[
+        bool,
+        typer.Option(
+            "--frontier", help="List networks of many budgets; a whole number in place of BUDGET says how many."
+        ),
+    ] = False,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write budgets and networks as CSV.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show how each budget became a network, and where the time goes.")
+    ] = False,
     from_: Annotated[
         Path | None, typer.Option("--from", help="A run of pnag-train; the one trained last unless given.")
     ] = None,
@@ -58,6 +73,20 @@ def generate(
         typer.Option(
             help="With --weights: imagefolder:DIR with some hundred photographs, to re-estimate batch-norm on."
         ),
+    ] = None,
+    license_: Annotated[
+        str | None, typer.Option("--license", metavar="ID", help="Of the weights, for files and cards: cc-by-4.0.")
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TABLE=BUDGET", help="Keep a budget on another device too. May be repeated."),
+    ] = None,
+    max_params: Annotated[str | None, typer.Option(metavar="N", help="Parameters at most, such as 8M.")] = None,
+    max_macs: Annotated[
+        str | None, typer.Option(metavar="N", help="Multiply-accumulates of one image at most, such as 500M.")
+    ] = None,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Size of the file at most, such as 20MB.")
     ] = None,
     candidates: Annotated[
         int, typer.Option(min=1, help="Architectures the generator proposes for a budget.")
@@ -88,19 +117,40 @@ def generate(
     With --verify each network is measured; where one does not keep its budget, or leaves some of it, the measurement
     corrects the prediction and another is tried. Ends with 4 if none of them keeps a budget.
     """
-    budgets_ms = [parse_budget(text) for text in budgets]
+    if not (budgets or frontier):
+        raise typer.BadParameter("no budget; give one or more, such as 25ms, or --frontier")
+    points = frontier_points(budgets or ()) if frontier else None
+    budgets_ms = [parse_budget(text) for text in budgets or ()] if points is None else []
     targets = list(export or ())
     _check_targets(targets, budgets_ms)
+    if csv is not None:
+        require_writable(csv)
     _check_weights(weights, data, wanted=bool(targets or verify))
     if verify is not None:
         _check_device(verify)
     directory = from_ if from_ is not None else Run.latest(RUNS).directory
     generator = _with_measured(Generator.load(directory), directory)
-    found = generator.generate_many(budgets_ms, candidates=candidates, confidence=confidence, seed=seed)
+    if points is not None:
+        budgets_ms = frontier_budgets(generator, points, confidence)
+        _check_targets(targets, budgets_ms)
+    further = limits_of(
+        generator,
+        confidence,
+        also=also or (),
+        max_params=max_params,
+        max_macs=max_macs,
+        max_size=max_size,
+        suffixes=[target.suffix for target in targets],
+    )
+    with _one_thread():
+        found = generator.generate_many(
+            budgets_ms, candidates=candidates, confidence=confidence, seed=seed, further=further
+        )
+    found = never_worse(found) if frontier else found
     rows = [row_of(candidate, generator) for candidate in found]
     origin = origin_of(directory, generator, confidence)
     if targets or verify:
-        workshop = _open_workshop(directory, weights, data, test_images)
+        workshop = _open_workshop(directory, weights, data, test_images, license_)
         paths = _paths(targets, budgets_ms)
         delivered = _deliver(workshop, found, paths, rows, debug=debug)
         if verify:
@@ -115,14 +165,29 @@ def generate(
 
             measure(delivered, rows)
             rows = close_loop(generator, found, rows, paths, attempts=attempts, attempt=attempt)
+        _save_cards(rows)
+    if csv is not None:
+        save_csv(csv, rows)
     if json:
         print_json({**origin, "networks": rows})
+    elif frontier and not explain:
+        print_text(f"{origin_text(origin)}\n\n{frontier_text(rows)}")
     else:
-        print_text("\n\n".join((origin_text(origin), *map(text_of, rows))))
+        print_text("\n\n".join((origin_text(origin), *(text_of(row, explain=explain) for row in rows))))
     lost = [row for row in rows if row.get("kept") is False and row["device_slowdown"] is not None]
     for row in lost:
         say(f"no network was found that keeps {row['budget_ms']:g} ms in {row['attempts']} attempts; ask for more time")
-    return InfeasibleBudgetError.exit_code if lost else 0
+    for large in (oversized := too_large(rows)):
+        say(large)
+    return InfeasibleBudgetError.exit_code if lost or oversized else 0
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Small matrix products on one thread: several wait for each other far longer than they work on a busy machine."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1, "blas")
+    return limits
 
 
 def _with_measured(generator: Generator, directory: Path) -> Generator:
@@ -164,10 +229,21 @@ def _check_weights(weights: Path | None, data: str | None, *, wanted: bool) -> N
         raise typer.BadParameter(f"--weights {weights} is for networks that are made; give --export or --verify")
 
 
-def _open_workshop(directory: Path, weights: Path | None, data: str | None, test_images: int) -> Workshop:
+def _open_workshop(
+    directory: Path, weights: Path | None, data: str | None, test_images: int, license_: str | None
+) -> Workshop:
     from pnag.delivery.deliver import Workshop
 
-    return Workshop(Run.load(directory), weights=weights, photos=data, test_images=test_images)
+    return Workshop(Run.load(directory), weights=weights, photos=data, test_images=test_images, license_=license_)
+
+
+def _save_cards(rows: Rows) -> None:
+    """A model card beside each file that runs."""
+    from pnag.delivery.files.card import save_card
+
+    for row in rows:
+        for report in row["exports"]:
+            report["card"] = None if report["format"] == "json" else str(save_card(row, report))
 
 
 def _deliver(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devices.locks import holding
+from pnag.delivery.feasible import feasible_networks, feasible_text
 from pnag.runs.run import RUNS
 from profiler.console import (
     DebugOption,
@@ -106,6 +107,7 @@ def _document(trained: Trained) -> dict[str, Any]:
         "method": run.asked["method"],
         "range_ms": list(generator.range_ms),
         "budgets_ms": _budgets_ms(generator),
+        "feasible": feasible_networks(generator.space, generator.costs, generator.margin()),
         "architectures": len(archive.accuracy),
         "accuracy_range": [float(archive.accuracy.min()), float(archive.accuracy.max())],
         "accuracy_source": str(generator.provenance),
@@ -129,6 +131,7 @@ def _text(trained: Trained) -> str:
         (
             f"run {document['run']}, method {document['method']}",
             f"  budgets    {low:.4g} to {high:.4g} ms",
+            *(f"  {line}" for line in feasible_text(document["feasible"]).splitlines()),
             f"  learnt of  {document['architectures']} architectures, accuracy {worst:.2%} to {best:.2%}",
             f"  accuracy   {document['accuracy_source']}",
             f"  predictor  typical error {document['accuracy_error']:.2%}, "

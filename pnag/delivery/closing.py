@@ -52,7 +52,7 @@ def next_try(generator: Generator, tried: Sequence[Tried]) -> Candidate | None:
     if failed := [one.residual for one in tried if not one.kept]:
         residual = max(residual, *failed)
     try:
-        found = generator.generate(budget_ms, margin=residual + _GUARD)
+        found = generator.generate(budget_ms, margin=residual + _GUARD, further=last.candidate.further)
     except InfeasibleBudgetError:
         return None
     known = {one.candidate.architecture for one in tried}

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pnag.delivery.answer import ranking_of, unused_text
+from pnag.delivery.explain import explanation, explanation_text
+from pnag.delivery.limits import another_binds, limit_rows, limits_text
 from pnag.generator.generate import Candidate, Generator
 
 if TYPE_CHECKING:
@@ -22,11 +24,13 @@ def row_of(candidate: Candidate, generator: Generator) -> Row:
         "architecture": str(candidate.architecture),
         "cost_ms": candidate.cost_ms,
         "limit_ms": candidate.limit_ms,
-        "unused": unused_text(candidate.cost_ms, candidate.budget_ms),
+        "unused": None if another_binds(candidate) else unused_text(candidate.cost_ms, candidate.budget_ms),
+        "limits": limit_rows(candidate),
         "accuracy": None,
         "weights": None,
         "ranking": ranking_of(candidate, generator),
         "score": candidate.score,
+        "explain": explanation(candidate, generator),
         "exports": [],
     }
 
@@ -59,8 +63,8 @@ def measured_values(result: PairedResult, budget_ms: float) -> Row:
     }
 
 
-def text_of(row: Row) -> str:
-    """What a person wants to know of one network, line by line."""
+def text_of(row: Row, *, explain: bool = False) -> str:
+    """What a person wants to know of one network, line by line; with `explain` also how it was found."""
     margin = f", at most {row['limit_ms']:.4g} ms predicted" if row["limit_ms"] < row["budget_ms"] else ""
     lines = [
         f"budget {row['budget_ms']:g} ms{margin}",
@@ -86,6 +90,9 @@ def text_of(row: Row) -> str:
             lines.append(f"             {row['measured_now_ms']:.4g} ms now ({now}), the device being {speed}")
     elif row.get("failure"):
         lines.append(f"  not measured: {row['failure']}")
+    if explain:
+        lines += explanation_text(row["explain"], row["budget_ms"], row["cost_ms"])
+    lines += limits_text(row["limits"])
     if row["unused"]:
         lines.append(f"  {row['unused']}")
     if row["weights"] == "untrained":

@@ -10,6 +10,7 @@ from devices import DeviceInfo, DeviceSpec, load_spec
 from devices.errors import UnknownDeviceError
 from lut.identity import unlike
 from lut.table import TableMetadata
+from profiler.build.suffixes import suffix_for
 
 # Back-ends that run .tflite files, whose precision is that of the file.
 _TFLITE = frozenset({"android", "litert"})
@@ -52,14 +53,9 @@ def _backend_of(about: TableMetadata, spec: DeviceSpec) -> str:
         return ""
 
 
-# What a table's runtime runs, by how it calls itself.
-_SUFFIXES = (("onnxruntime", ".onnx"), ("litert", ".tflite"), ("tflite", ".tflite"), ("torch", ".pt2"))
-
-
 def suffix_of(about: TableMetadata) -> str | None:
     """The suffix of the files whose latency the table is of; None where its runtime is not known (it was imported)."""
-    runtime = str(about.runtime.get("name", "")).lower()
-    return next((suffix for word, suffix in _SUFFIXES if word in runtime), None)
+    return suffix_for(str(about.runtime.get("name", "")))
 
 
 def difference(about: TableMetadata, found: DeviceInfo, runtime: Mapping[str, Any]) -> str | None:
