@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from lut.compare import compare, find_problems
+from lut.errors import MissingBlockError
 from lut.exchange import export_table, exported_ms, import_table, require_exchange_suffix, resolutions_in
 from lut.table import LatencyTable, TableMetadata
 from lut.version import tool_version
@@ -21,6 +22,8 @@ from lut.views.summary import (
     difference_document,
     table_document,
 )
+from pnag.delivery.feasible import feasible_networks, feasible_text
+from pnag.errors import SpaceError
 from pnag.space.search_space import SearchSpace
 from pnag.space.spaces import load_space, parse_resolutions
 from profiler.console import DebugOption, JsonOption, VersionOption, new_app, print_json, print_text, run_app, say
@@ -29,6 +32,7 @@ from profiler.refit import load_visits, refitted, save_visits, visits_path
 
 app = new_app()
 
+_CONFIDENCE = 0.95  # as pnag-generate has it unless it is told
 _LISTED = 5  # of what a file lacks; the document of --json names all
 
 TableArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A latency table (parquet).", show_default=False)]
@@ -44,14 +48,20 @@ def commands(version: VersionOption = False) -> None:
 
 @app.command()
 def show(file: TableArgument, plot: PlotOption = None, json: JsonOption = False, debug: DebugOption = False) -> None:
-    """Device, runtime, calibration, fidelity, and the cheapest and dearest blocks."""
+    """Device, runtime, calibration, fidelity, the cheapest and dearest blocks, and which networks are feasible."""
     table = LatencyTable.load(file)
     if plot is not None:
         from lut.views.plots import plot_table
 
         plot_table(table, plot)
         say(f"drawn to {plot}")
-    _answer(json, table_document(table), describe(table))
+    try:
+        space = _space_of(table)
+        networks = feasible_networks(space, space.cost_model(table), table.upper_margin(_CONFIDENCE))
+        told = feasible_text(networks)
+    except (MissingBlockError, SpaceError) as error:  # a table with gaps, or of a space of another program
+        networks, told = [], f"networks  not known: {error}"
+    _answer(json, {**table_document(table), "feasible": networks}, f"{describe(table)}\n\n{told}")
 
 
 @app.command()

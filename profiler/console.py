@@ -36,6 +36,7 @@ VersionOption = Annotated[
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else there.")]
 
+SCHEMA_VERSION = 1  # of all documents of --json: raised where a key goes, or means another thing
 INTERRUPTED = 130
 _LINE_EVERY_S = 10.0
 _LEAST_KNOWN = 0.01  # of the work, before what is left can be estimated from it
@@ -122,8 +123,11 @@ def print_text(text: str) -> None:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """A command's answer as one JSON document on stdout; NaN becomes null. Raises as `print_text` does."""
-    print_text(json.dumps(_finite(document), indent=2, sort_keys=False))
+    """A command's answer as one JSON document on stdout, with the version of its form; NaN becomes null.
+
+    docs/json.md tells the form of each command's document. Raises as `print_text` does.
+    """
+    print_text(json.dumps(_finite({"schema_version": SCHEMA_VERSION, **document}), indent=2, sort_keys=False))
 
 
 def _finite(value: Any) -> Any:

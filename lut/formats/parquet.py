@@ -15,7 +15,7 @@ from lut.entry import SCHEMA_VERSION, columns_of
 from lut.errors import TableFormatError
 from lut.files import replacing
 from lut.formats.canonical import plain
-from lut.words import first_line, is_encodable
+from lut.words import is_encodable
 
 METADATA_KEY = b"lut"
 SPEC_COLUMNS = (
@@ -84,7 +84,8 @@ def read_parquet(path: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any]
 
 def _reason(error: BaseException) -> str:
     """What is wrong, without the path, which pyarrow repeats, and its guesses at the cause."""
-    return re.sub(r"^Could not open Parquet input source '.*?': ", "", first_line(error, 2000)).partition(". ")[0]
+    line = (str(error) or type(error).__name__).splitlines()[0]
+    return re.sub(r"^Could not open Parquet input source '.*?': ", "", line).partition(". ")[0]
 
 
 def _is_nan(value: Any) -> bool:

@@ -6,6 +6,7 @@ from lut import LatencyTable
 from lut.cli import main
 from pnag.space.search_space import SearchSpace
 from pnag.space.spaces import load_space
+from tests.json_documents import assert_documented
 from tests.tables import made_up_table, with_entry
 
 STEM = "conv-i3-o24-k3-s2-hswish@224"
@@ -48,6 +49,7 @@ def test_show_prints_where_the_table_is_from(pnag_lut, saved, table):
 def test_show_as_json_is_one_document(pnag_lut, saved, table):
     status, out, err = pnag_lut("show", saved, "--json")
     document = json.loads(out)
+    assert_documented("pnag-lut show", document)
     assert (status, err) == (0, "")
     assert document["content_sha256"] == table.content_sha256
     assert document["device"]["model"] == "Abacus 3"
@@ -68,6 +70,7 @@ def test_check_ends_with_1_and_names_the_block(pnag_lut, table, tmp_path):
     with_entry(table, STEM, flags=("noisy",)).save(tmp_path / "n.parquet")
     status, out, _ = pnag_lut("check", tmp_path / "n.parquet", "--json")
     assert status == 1
+    assert_documented("pnag-lut check", json.loads(out))
     (problem,) = json.loads(out)["problems"]
     assert (problem["block"], problem["problem"]) == (STEM, "noisy")
 
@@ -83,6 +86,7 @@ def test_diff_compares_two_tables(pnag_lut, saved, table, tmp_path):
     assert status == 0
     assert STEM in out
     status, out, _ = pnag_lut("diff", saved, tmp_path / "b.parquet", "--json", "--plot", tmp_path / "d.png")
+    assert_documented("pnag-lut diff", json.loads(out))
     assert json.loads(out)["median_absolute_difference"] == 0
     assert (tmp_path / "d.png").is_file()
 
@@ -110,6 +114,7 @@ def test_export_and_import_keep_the_latencies(pnag_lut, saved, table, tmp_path, 
     out, back = tmp_path / f"o.{suffix}", tmp_path / "back.parquet"
     assert pnag_lut("export", saved, "--out", out)[0] == 0
     status, text, _ = pnag_lut("import", out, "--device", "abacus", "--out", back, "--json")
+    assert_documented("pnag-lut import", json.loads(text))
     assert (status, json.loads(text)["missing"]) == (0, [])
     imported = LatencyTable.load(back)
     assert imported.metadata.device == {"name": "abacus"}

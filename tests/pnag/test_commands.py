@@ -23,6 +23,7 @@ from pnag.space.spaces import load_space
 from profiler.measure.session import Sampling
 from profiler.measure.stopping import StopSettings
 from profiler.verification import networks as measure_networks
+from tests.json_documents import assert_documented
 from tests.pnag.commands import Ended, Run, runner
 from tests.pnag.tiny import random_supernet
 from tests.tables import made_up_table
@@ -198,6 +199,7 @@ def test_weights_of_a_checkpoint_make_a_trained_network(generate: Run, run: Path
 def test_a_network_is_measured_on_this_machine(generate: Run, run: Path) -> None:
     ended = generate("3.2", "--from", run, "--verify", "cpu", "--json")
     assert ended.code == 0
+    assert_documented("pnag-generate", ended.document)
     (network,) = ended.document["networks"]
     assert network["measured_ms"] > 0
     assert network["kept"] == (network["measured_ms"] <= 3.2)
