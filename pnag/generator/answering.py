@@ -89,7 +89,7 @@ class Answers:
             found = [Origin(drawn, kept[row], 0, unrefined[row]) for row in range(n)]
             return ranked[:, 0], [*found]
         first = _distinct_first(ranked)[:, :_STARTS]
-        starts = np.concatenate([first, self._known_starts(self.evaluator, within)], axis=1)
+        starts = np.concatenate([first, self.known_starts(self.evaluator, within)], axis=1)
         refiner = self.refiner(self.evaluator, self.costs, self.steps, within.models[1:])
         wide = np.repeat(within.bounds, starts.shape[1], axis=1)
         refined, exchanges = refiner.across(starts.reshape(-1, length), wide)
@@ -129,7 +129,7 @@ class Answers:
         alone: Flags = better[:models]
         return np.where(alone.any(axis=0), alone, nearest & better[models])
 
-    def _known_starts(self, evaluator: RuleEvaluator, within: Bounds) -> Tokens:
+    def known_starts(self, evaluator: RuleEvaluator, within: Bounds) -> Tokens:
         """The best known networks within each column of bounds, shape (n, at most `_KNOWN_STARTS`, length)."""
         if self.known is None:
             return np.empty((within.n, 0, self.costs.space.length), dtype=np.int8)
