@@ -11,11 +11,13 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: $(VENV)/.ready
 	$(BIN)/python -m pnag.demo
 
+# Types are checked beside the tests: by itself mypy would leave all cores but one idle.
 test: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
+	$(BIN)/mypy & types=$$!; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS); \
+	tests=$$?; wait $$types && exit $$tests
 
 coverage:
 	$(MAKE) test PYTEST_OPTIONS="--cov --cov-report=term"

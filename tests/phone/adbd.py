@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.phone import wire
 from tests.phone.faults import Fault
+from tests.phone.threads import Untraced
 
 if TYPE_CHECKING:
     from tests.phone.phone import FakePhone
@@ -139,7 +140,7 @@ class Connection:
             self._welcome() if known else self._challenge()
         elif kind == wire.PUBLIC_KEY:
             self.phone.offered_keys.append(data.rstrip(b"\0"))
-            threading.Thread(target=self._person, args=(data,), daemon=True).start()
+            Untraced(self._person, data).start()
 
     def _person(self, key: bytes) -> None:
         """The dialog is on the screen; the person may take their time."""
@@ -170,7 +171,7 @@ class Connection:
             return
         self.streams[stream.local] = stream
         self.send(wire.Message("OKAY", stream.local, remote))
-        threading.Thread(target=self._serve_stream, args=(stream, handler), daemon=True).start()
+        Untraced(self._serve_stream, stream, handler).start()
 
     def _serve_stream(self, stream: Stream, handler: object) -> None:
         try:
@@ -206,7 +207,7 @@ class Listener:
         self._phone = phone
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        Untraced(self._accept).start()
 
     def _accept(self) -> None:
         while True:
@@ -220,7 +221,7 @@ class Listener:
                 continue
             client = Connection(self._phone, connection)
             self._phone.connections.append(client)
-            threading.Thread(target=client.serve, daemon=True).start()
+            Untraced(client.serve).start()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

@@ -5,11 +5,11 @@ import signal
 import stat
 import struct
 import subprocess
-import threading
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
 from tests.phone.adbd import Stream
+from tests.phone.threads import Untraced
 
 if TYPE_CHECKING:
     from tests.phone.phone import FakePhone
@@ -45,12 +45,10 @@ class Services:
             stderr=subprocess.PIPE if second else subprocess.STDOUT,
             start_new_session=True,
         ) as process:
-            threading.Thread(target=self._feed, args=(stream, process, second), daemon=True).start()
-            pumps = [threading.Thread(target=self._pump, args=(stream, process.stdout, _STDOUT, second), daemon=True)]
+            Untraced(self._feed, stream, process, second).start()
+            pumps = [Untraced(self._pump, stream, process.stdout, _STDOUT, second)]
             if second:
-                pumps.append(
-                    threading.Thread(target=self._pump, args=(stream, process.stderr, _STDERR, second), daemon=True)
-                )
+                pumps.append(Untraced(self._pump, stream, process.stderr, _STDERR, second))
             for pump in pumps:
                 pump.start()
             for pump in pumps:
