@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ def ranking_of(candidate: Candidate, generator: Generator) -> dict[str, Any]:
     """The figure by which a network was chosen. It is not the accuracy of any file; shares are 0 to 1.
 
     `accuracy` is what the generator's predictor says, `error` its root mean square error on architectures it had not
-    seen, `images`, `resolution` and `how` tell of the accuracies that it learnt from. `published_top1` is what
-    published, fine-tuned networks of that value had in print, where that is known.
+    seen; both are corrected where answers were evaluated, `answers_evaluated` of them. `images`, `resolution` and `how`
+    tell of the accuracies that it learnt from. `published_top1` is what published, fine-tuned networks of that value
+    had in print, where that is known.
     """
     provenance = generator.provenance
     published = provenance.published
@@ -24,6 +25,7 @@ def ranking_of(candidate: Candidate, generator: Generator) -> dict[str, Any]:
         "kind": "predicted",
         "accuracy": candidate.accuracy,
         "error": candidate.accuracy_error,
+        "answers_evaluated": generator.chosen.answers if generator.chosen else 0,
         "images": provenance.images or None,
         "resolution": generator.metadata.get("accuracy_resolution"),
         "how": provenance.how,
@@ -57,6 +59,29 @@ def origin_text(origin: dict[str, Any]) -> str:
         else "no basis for a confidence: the table has no unseen networks, and budgets are kept as predicted"
     )
     return f"{origin['run']}: {origin['device'] or 'unknown device'}, {' '.join(words) or 'unknown runtime'}; {basis}"
+
+
+def accuracy_lines(row: Mapping[str, Any]) -> list[str]:
+    """What is known of the accuracy of a network's own weights, for a person; `row` is that of the JSON document."""
+    if row["weights"] == "untrained":
+        return ["  accuracy   none: the weights are untrained"]
+    lines = [] if row["accuracy"] is None else [f"  accuracy   {row['accuracy']:.2%} on the test split"]
+    return lines + _finetuning_lines(row["finetuning"])
+
+
+def _finetuning_lines(report: Mapping[str, Any] | None) -> list[str]:
+    """What fine-tuning changed, and that it lost accuracy where it did."""
+    if report is None:
+        return []
+    figures = []
+    for split in ("validation", "test"):
+        before, after = (report[f"{split}_accuracy_{when}"] for when in ("before", "after"))
+        if before is not None:
+            figures.append(f"{split} accuracy {before:.2%} before, {after:.2%} after{' (LOST)' * (after < before)}")
+    lines = [f"  fine-tuned {report['epochs']:g} epochs: {'; '.join(figures)}"]
+    if not report["delivered"]:
+        lines.append("             it lost accuracy on the validation split, so the supernet's weights are kept")
+    return lines
 
 
 def unused_text(candidate_ms: float, budget_ms: float) -> str | None:

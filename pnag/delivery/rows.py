@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pnag.delivery.answer import ranking_of, unused_text
+from pnag.delivery.answer import accuracy_lines, ranking_of, unused_text
 from pnag.delivery.explain import explanation, explanation_text
 from pnag.delivery.limits import another_binds, limit_rows, limits_text
 from pnag.generator.generate import Candidate, Generator
@@ -28,6 +28,7 @@ def row_of(candidate: Candidate, generator: Generator) -> Row:
         "limits": limit_rows(candidate),
         "accuracy": None,
         "weights": None,
+        "finetuning": None,
         "ranking": ranking_of(candidate, generator),
         "score": candidate.score,
         "explain": explanation(candidate, generator),
@@ -95,10 +96,7 @@ def text_of(row: Row, *, explain: bool = False) -> str:
     lines += limits_text(row["limits"])
     if row["unused"]:
         lines.append(f"  {row['unused']}")
-    if row["weights"] == "untrained":
-        lines.append("  accuracy   none: the weights are untrained")
-    elif row["accuracy"] is not None:
-        lines.append(f"  accuracy   {row['accuracy']:.2%} on the test split")
+    lines += accuracy_lines(row)
     lines += _ranking_lines(row["ranking"])
     for report in row["exports"]:
         difference = report["relative_difference"]
@@ -120,6 +118,8 @@ def _ranking_lines(ranking: Row) -> list[str]:
         f"  ranked by  an accuracy of {ranking['accuracy']:.2%} predicted, typical error {ranking['error']:.2%}",
         f"             (from accuracies: {of})",
     ]
+    if ranking["answers_evaluated"]:
+        lines.append(f"             (corrected by {ranking['answers_evaluated']} answers that were evaluated)")
     if ranking["published_top1"] is not None:
         deviation = 100 * ranking["published_top1_deviation"]
         lines.append(

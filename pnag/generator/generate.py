@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from pnag.accuracy.predictor import AccuracyPredictor
 from pnag.accuracy.provenance import Provenance
 from pnag.errors import InfeasibleBudgetError, PnagError, RunError
 from pnag.generator.answering import Answers, Origin
+from pnag.generator.chosen import ANSWERS, ChosenError, judge
 from pnag.generator.sampler import Policy
 from pnag.search.evaluator import Evaluator, RankingEvaluator, RuleEvaluator
 from pnag.search.feasible import conflict_text, keeping
@@ -47,12 +48,14 @@ FILE_NAME = "generator.npz"
 FORMAT_VERSION = 1
 CANDIDATES = 16
 _FEWEST_RESIDUALS = 2
+_EVEN_ODDS = 0.5
 _HEADER = "header"
 PREDICTORS: Mapping[str, type[AccuracyPredictor] | type[AccuracyNetwork]] = {
     "quadratic": AccuracyPredictor,
     "network": AccuracyNetwork,
 }
 PROVENANCE = "accuracies"  # the key of the metadata that says where the accuracies come from
+CHOSEN = "chosen"  # the key of what evaluated answers say of predictions
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,12 @@ class Generator:
         """Where the accuracies that were learnt from come from."""
         known = self.metadata.get(PROVENANCE)
         return Provenance.of({}) if known is None else Provenance.from_dict(known)
+
+    @property
+    def chosen(self) -> ChosenError | None:
+        """What evaluated answers say of predicted accuracies; None where none were evaluated."""
+        known = self.metadata.get(CHOSEN)
+        return None if known is None else ChosenError.from_dict(known)
 
     @property
     def judged(self) -> bool:
@@ -266,8 +275,26 @@ class Generator:
             predicted, error = self.evaluator.expected(tokens)
         else:
             predicted, error = self.evaluator.predictor(tokens), np.full(len(tokens), self.accuracy_error)
+        if self.chosen is not None:
+            predicted, error = self.chosen.corrected(predicted, error)
         predicted = np.clip(predicted, 0.0, 1.0)  # a regression may leave the range
         return self.proposer.measured(tokens, predicted) if isinstance(self.proposer, Pool) else predicted, error
+
+    def judged_by(self, evaluate: Callable[[Tokens], Array], answers: int = ANSWERS) -> Self:
+        """The same generator, its predicted accuracies corrected by what answers to so many budgets reach.
+
+        `evaluate` is as in `pnag.generator.chosen.judge`. A generator that picks among measured networks predicts
+        nothing, and stays as it is.
+        """
+        if isinstance(self.proposer, Pool):
+            return self
+        low, high = (bound * (1 + self.margin(_EVEN_ODDS)) for bound in self.range_ms)
+        budgets = np.linspace(low, high, answers + 2)[1:-1].tolist()
+        bare = replace(self, metadata={key: value for key, value in self.metadata.items() if key != CHOSEN})
+        found = bare.generate_many(budgets, confidence=_EVEN_ODDS)
+        tokens = self.space.encode([candidate.architecture for candidate in found])
+        error = judge(tokens, np.array([candidate.accuracy for candidate in found]), evaluate)
+        return bare if error is None else bare.with_metadata(**{CHOSEN: error.to_dict()})
 
     def with_metadata(self, **values: Any) -> Self:
         """The same generator with more metadata."""
