@@ -28,6 +28,7 @@ from pnag.data.load import load_data
 from pnag.space.architecture import Architecture
 from pnag.space.spaces import load_space
 from pnag.supernet.collect import collect_archive
+from pnag.supernet.evaluation import EvaluationImages
 from pnag.supernet.supernet import Supernet
 from profiler.console import Progress, say
 
@@ -236,7 +237,7 @@ def measured_section(
     with Progress("evaluating the answers", len(texts)) as progress:
         archive = collect_archive(
             Supernet.load(options.supernet, space), data, tokens, options.out / "answers.parquet", test=True,
-            calibration_images=512, progress=progress,
+            images=EvaluationImages(data, calibration=512), progress=progress,
         )  # fmt: skip
     assert archive.test_accuracy is not None
     known = {

@@ -39,9 +39,11 @@ from pnag.space.search_space import SearchSpace
 from pnag.space.spaces import load_space
 from pnag.space.tokens import Tokens
 from pnag.supernet.collect import collect_archive
+from pnag.supernet.evaluation import EvaluationImages
 from pnag.supernet.supernet import Supernet
-from pnag.supernet.training import CURVE, make_fabric, train_supernet
+from pnag.supernet.training import make_fabric, train_supernet
 from pnag.supernet.training_config import TrainConfig, preset
+from pnag.supernet.training_loop import CURVE
 from profiler.console import Progress, say
 
 ARCHIVE = "archive.parquet"
@@ -63,12 +65,13 @@ def main() -> None:
     with replacing(options.out / "recipe.json") as temporary:
         temporary.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
     judged, out = shortened(data, options.val_images, options.test_images), options.out / ARCHIVE
+    images = EvaluationImages(judged.to(fabric.device), calibration=CALIBRATION_IMAGES)
     cost = costs_of(LatencyTable.load(options.lut)) if options.lut else space.macs_model()
 
     def evaluate(tokens: Tokens) -> AccuracyArchive:
         with Progress("evaluating architectures", len(tokens)) as progress:
             return collect_archive(
-                supernet, judged, tokens, out, test=True, calibration_images=CALIBRATION_IMAGES, recipe=recipe,
+                supernet, judged, tokens, out, test=True, images=images, recipe=recipe,
                 progress=progress, fabric=fabric,
             )  # fmt: skip
 

@@ -51,6 +51,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME of the table unless given.")] = None,
     method: Annotated[str, typer.Option(help="How to learn; a wrong name lists the known ones.")] = "pnag",
     architectures: Annotated[int, typer.Option(min=20, help="Architectures whose accuracy is evaluated.")] = 500,
+    val_images: Annotated[
+        int | None, typer.Option(min=1, help="Validation images to evaluate each on; all of them unless given.")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=0, help="Rounds in which the generator proposes what to evaluate.")] = 0,
     resolution: Annotated[
         int | None, typer.Option(min=32, help="Side of the training images; the table's where it is small, else 32.")
@@ -83,6 +86,7 @@ def train(
         rounds=rounds,
         resolution=resolution,
         epochs=epochs,
+        val_images=val_images,
         fresh=fresh,
     )
     trained = train_run(request, tell=say, progress=Progress, alone=_alone)

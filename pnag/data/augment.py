@@ -36,6 +36,14 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return (floats / 255 - centre) / spread
 
 
+def scaled(images: Tensor, side: int) -> Tensor:
+    """Uint8 images (B, 3, H, H) at another side, as a picture library makes pictures smaller: bicubic, antialiased."""
+    if images.shape[-1] == side:
+        return images
+    floats = F.interpolate(images.float(), size=(side, side), mode="bicubic", antialias=True, align_corners=False)
+    return floats.round().clamp(0, 255).to(torch.uint8)
+
+
 def augment(images: Tensor, limits: Augmentation, seed: int) -> Tensor:
     """A changed copy of normalised images (B, 3, H, W); beyond an image's edge is its channels' mean, 0."""
     generator = torch.Generator().manual_seed(seed)

@@ -24,15 +24,19 @@ from pnag.data.split import (
     Normalisation,
     Shard,
     Split,
+    TensorSplit,
     batch_indices,
     hold_out,
     require_learnable,
+    side_of_batch,
+    spread_over,
     val_size,
 )
 from pnag.errors import DataError
 
 if TYPE_CHECKING:
     import torch
+    from PIL.Image import Image
     from torch import Tensor
 
 # The statistics that once-for-all's published weights were trained with.
@@ -41,22 +45,28 @@ IMAGENET = Normalisation(imagenet.MEAN, imagenet.STD)
 _RESIZE = 1.143  # the usual 256 for a centre crop of 224
 _WORKERS = 4
 _UNCHANGED = -1
+_KEPT_AT_ONCE = 100
 Sample = tuple[Path, int]
-Item = tuple[int, int]  # an image's number and its seed, or _UNCHANGED
+Item = tuple[int, int, int]  # an image's number, its seed, or _UNCHANGED, and its side
 
 
 class _Images:
-    """Decoded images by number and seed: a map-style data set for torch's DataLoader."""
+    """Decoded images by number, seed and side: a map-style data set for torch's DataLoader."""
 
-    def __init__(self, samples: Sequence[Sample], resolution: int, augmentation: Augmentation) -> None:
+    def __init__(self, samples: Sequence[Sample], augmentation: Augmentation) -> None:
+        self._samples, self._augmentation = samples, augmentation
+
+    def _changed(self, image: Image, side: int) -> Image:
         from torchvision.transforms import v2
 
-        self._samples = samples
-        area = (augmentation.crop_area, 1.0)
-        self._changed = v2.Compose(
-            [v2.RandomResizedCrop(resolution, area), v2.RandomHorizontalFlip(0.5 if augmentation.flip else 0.0)]
-        )
-        self._plain = v2.Compose([v2.Resize(round(resolution * _RESIZE)), v2.CenterCrop(resolution)])
+        crop = v2.RandomResizedCrop(side, (self._augmentation.crop_area, 1.0))
+        return v2.Compose([crop, v2.RandomHorizontalFlip(0.5 if self._augmentation.flip else 0.0)])(image)
+
+    @staticmethod
+    def _plain(image: Image, side: int) -> Image:
+        from torchvision.transforms import v2
+
+        return v2.Compose([v2.Resize(round(side * _RESIZE)), v2.CenterCrop(side)])(image)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -64,16 +74,16 @@ class _Images:
     def __getitem__(self, item: Item) -> tuple[Tensor, int]:
         import torch
 
-        index, seed = item
+        index, seed, side = item
         path, label = self._samples[index]
         with quietly():
             image = decode(path, printable(path, 400))
         if seed == _UNCHANGED:
-            out = self._plain(image)
+            out = self._plain(image, side)
         else:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                out = self._changed(image)
+                out = self._changed(image, side)
         return torch.from_numpy(np.array(out).transpose(2, 0, 1)), label
 
 
@@ -89,21 +99,25 @@ class FolderSplit(Split):
         return len(self.samples)
 
     def _load(self, batches: Iterator[list[Item]], augmentation: Augmentation) -> Iterator[Batch]:
+        for images, labels in self._pixels(batches, augmentation):
+            yield normalise(images, IMAGENET.mean, IMAGENET.std), labels
+
+    def _pixels(self, batches: Iterator[list[Item]], augmentation: Augmentation) -> Iterator[Batch]:
+        """The images as uint8, and the labels, on the device."""
         import torch
         from torch.utils.data import DataLoader
 
         device = self.device or torch.device("cpu")
         workers = _WORKERS if len(self) > 10_000 else 0  # starting workers takes longer than reading a few files
         loader: Any = DataLoader(
-            _Images(self.samples, self.resolution, augmentation),  # type: ignore[arg-type]
+            _Images(self.samples, augmentation),  # type: ignore[arg-type]
             batch_sampler=batches,
             num_workers=workers,
             pin_memory=device.type == "cuda",
         )
         try:
             for images, labels in loader:
-                moved = images.to(device, non_blocking=True)
-                yield normalise(moved, IMAGENET.mean, IMAGENET.std), labels.to(device, non_blocking=True)
+                yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         except DataError as error:
             raise DataError(
                 str(error).strip().rsplit("DataError: ", 1)[-1]
@@ -111,12 +125,21 @@ class FolderSplit(Split):
 
     def batches(self, size: int, *, shard: Shard = (0, 1)) -> Iterator[Batch]:
         """All images once, resized and cropped at the centre."""
-        mine = range(shard[0], len(self), shard[1])
-        numbers = ([(i, _UNCHANGED) for i in mine[start : start + size]] for start in range(0, len(mine), size))
-        return self._load(numbers, Augmentation())
+        return self._load(self._in_order(size, shard), Augmentation())
+
+    def _in_order(self, size: int, shard: Shard = (0, 1)) -> Iterator[list[Item]]:
+        mine, side = range(shard[0], len(self), shard[1]), self.resolution
+        return ([(i, _UNCHANGED, side) for i in mine[start : start + size]] for start in range(0, len(mine), size))
 
     def stream(
-        self, size: int, *, seed: int, start: int, augmentation: Augmentation, shard: Shard = (0, 1)
+        self,
+        size: int,
+        *,
+        seed: int,
+        start: int,
+        augmentation: Augmentation,
+        shard: Shard = (0, 1),
+        sides: Sequence[int] = (),
     ) -> Iterator[Batch]:
         """Endless training batches, cropped and mirrored at random."""
 
@@ -124,7 +147,8 @@ class FolderSplit(Split):
             number = start
             while True:
                 index, own_seed = batch_indices(len(self), size, seed, number, shard)
-                yield [(i, own_seed + position) for position, i in enumerate(index)]
+                side = side_of_batch(sides, seed, number) or self.resolution
+                yield [(i, own_seed + position, side) for position, i in enumerate(index)]
                 number += 1
 
         return self._load(numbers(), augmentation)
@@ -134,11 +158,33 @@ class FolderSplit(Split):
         import torch
 
         index = np.random.default_rng(seed).permutation(len(self))[:n].tolist()
-        return torch.cat([images for images, _ in self._load(iter([[(i, _UNCHANGED) for i in index]]), Augmentation())])
+        items: list[Item] = [(i, _UNCHANGED, self.resolution) for i in index]
+        return torch.cat([images for images, _ in self._load(iter([items]), Augmentation())])
 
     def to(self, device: torch.device) -> Self:
         """The split with its batches moved to a device."""
         return replace(self, device=device)
+
+    def at(self, side: int) -> Self:
+        """The same files, read at that side."""
+        return replace(self, resolution=side)
+
+    def few(self, most: int | None) -> Self:
+        """Every so-manyth file."""
+        return replace(self, samples=tuple(self.samples[i] for i in spread_over(len(self), most)))
+
+    @property
+    def bytes_to_keep(self) -> int:
+        """Three bytes a pixel."""
+        return len(self) * 3 * self.resolution**2
+
+    def kept(self) -> TensorSplit:
+        """Each file decoded once, resized and cropped at the centre."""
+        import torch
+
+        parts = list(self._pixels(self._in_order(_KEPT_AT_ONCE), Augmentation()))
+        images, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        return TensorSplit(images, labels, IMAGENET)
 
 
 def image_folder(folder: Path, resolution: int, seed: int, tell: Tell) -> ImageData:

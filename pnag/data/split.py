@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.data.augment import Augmentation, augment, normalise
+from pnag.data.augment import Augmentation, augment, normalise, scaled
 from pnag.errors import DataError
 
 if TYPE_CHECKING:
@@ -45,11 +45,19 @@ class Split(ABC):
 
     @abstractmethod
     def stream(
-        self, size: int, *, seed: int, start: int, augmentation: Augmentation, shard: Shard = (0, 1)
+        self,
+        size: int,
+        *,
+        seed: int,
+        start: int,
+        augmentation: Augmentation,
+        shard: Shard = (0, 1),
+        sides: Sequence[int] = (),
     ) -> Iterator[Batch]:
         """Endless augmented training batches from number `start` on; number and seed decide all that is random.
 
-        `size` counts the images of all shards together. An epoch's incomplete last batch is left out.
+        `size` counts the images of all shards together. An epoch's incomplete last batch is left out. Of several
+        `sides` each batch has one, drawn at random, the same in all shards.
         """
 
     @abstractmethod
@@ -59,6 +67,23 @@ class Split(ABC):
     @abstractmethod
     def to(self, device: torch.device) -> Self:
         """The split with its batches on a device."""
+
+    @abstractmethod
+    def at(self, side: int) -> Self:
+        """The split with images of that side."""
+
+    @abstractmethod
+    def few(self, most: int | None) -> Self:
+        """So many of the images at most, spread over the split; all of them for None."""
+
+    @property
+    @abstractmethod
+    def bytes_to_keep(self) -> int:
+        """How much memory `kept` takes beyond what the split holds already."""
+
+    @abstractmethod
+    def kept(self) -> Split:
+        """The same images in memory, decoded; serves the same batches."""
 
     def steps_per_epoch(self, size: int) -> int:
         """Training batches of `size` in which each image is seen about once."""
@@ -74,18 +99,35 @@ def batch_indices(length: int, size: int, seed: int, number: int, shard: Shard) 
     return mine.tolist(), int(np.random.SeedSequence([seed, number, shard[0]]).generate_state(1)[0])
 
 
+def spread_over(length: int, most: int | None) -> list[int]:
+    """At most that many of the numbers below `length`, evenly spread; all of them for None."""
+    if most is None or most >= length:
+        return list(range(length))
+    return [int(place) for place in (np.arange(most) + 0.5) * length / most]
+
+
+def side_of_batch(sides: Sequence[int], seed: int, number: int) -> int | None:
+    """The side of training batch `number`: one of `sides`, at random; None where there is no choice."""
+    return int(np.random.default_rng([seed, number, len(sides)]).choice(sides)) if sides else None
+
+
 @dataclass(frozen=True)
 class TensorSplit(Split):
-    """Images held in memory: `images` uint8 of shape (n, 3, R, R), `labels` int64 of shape (n,)."""
+    """Images held in memory: `images` uint8 of shape (n, 3, R, R), `labels` int64 of shape (n,).
+
+    Batches have images of `side` where it is given: they are scaled as they are needed.
+    """
 
     images: Tensor
     labels: Tensor
     normalisation: Normalisation
+    side: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def _normalised(self, images: Tensor) -> Tensor:
+    def _normalised(self, images: Tensor, side: int | None = None) -> Tensor:
+        images = scaled(images, side or self.side or images.shape[-1])
         return normalise(images, self.normalisation.mean, self.normalisation.std)
 
     def batches(self, size: int, *, shard: Shard = (0, 1)) -> Iterator[Batch]:
@@ -95,13 +137,20 @@ class TensorSplit(Split):
             yield self._normalised(images[start : start + size]), labels[start : start + size]
 
     def stream(
-        self, size: int, *, seed: int, start: int, augmentation: Augmentation, shard: Shard = (0, 1)
+        self,
+        size: int,
+        *,
+        seed: int,
+        start: int,
+        augmentation: Augmentation,
+        shard: Shard = (0, 1),
+        sides: Sequence[int] = (),
     ) -> Iterator[Batch]:
         """Endless augmented training batches; the augmentation is computed where the images are."""
         number = start
         while True:
             index, own_seed = batch_indices(len(self), size, seed, number, shard)
-            images = self._normalised(self.images[index])
+            images = self._normalised(self.images[index], side_of_batch(sides, seed, number))
             yield augment(images, augmentation, own_seed), self.labels[index]
             number += 1
 
@@ -113,6 +162,24 @@ class TensorSplit(Split):
     def to(self, device: torch.device) -> Self:
         """A copy on a device."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def at(self, side: int) -> Self:
+        """The same images, scaled to that side."""
+        return replace(self, side=side)
+
+    def few(self, most: int | None) -> Self:
+        """Every so-manyth image."""
+        rows = spread_over(len(self), most)
+        return self if len(rows) == len(self) else replace(self, images=self.images[rows], labels=self.labels[rows])
+
+    @property
+    def bytes_to_keep(self) -> int:
+        """None: they are in memory."""
+        return 0
+
+    def kept(self) -> Self:
+        """The split itself."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -160,6 +227,13 @@ class ImageData:
     def to(self, device: torch.device) -> Self:
         """The data set with its batches on a device."""
         return replace(self, train=self.train.to(device), val=self.val.to(device), test=self.test.to(device))
+
+    def at(self, side: int | None) -> Self:
+        """The data set with images of that side; as it is for None, and for its own."""
+        if side is None or side == self.resolution:
+            return self
+        parts = {"train": self.train.at(side), "val": self.val.at(side), "test": self.test.at(side)}
+        return replace(self, resolution=side, **parts)
 
 
 def hash_arrays(*arrays: np.ndarray[Any, Any]) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lut.files import replacing
-from pnag.data.augment import normalise
+from pnag.data.augment import normalise, scaled
 from pnag.data.split import ImageData, Normalisation
 from pnag.errors import RunError
 from pnag.supernet.evaluation import CALIBRATION_IMAGES, calibration_batches
@@ -33,14 +33,18 @@ def keep_images(path: Path, data: ImageData) -> int:
     return len(pixels)
 
 
-def load_images(path: Path, normalisation: Normalisation) -> list[Tensor]:
-    """The images as batches (B, 3, R, R), normalised. Raises `RunError` if the file is absent or damaged."""
+def load_images(path: Path, normalisation: Normalisation, side: int | None = None) -> list[Tensor]:
+    """The images as batches (B, 3, R, R), normalised, scaled to `side` where it is given.
+
+    Raises `RunError` if the file is absent or damaged.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             pixels = torch.from_numpy(file["images"])
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} cannot be read ({error}); train again with --fresh") from error
-    return [normalise(part, normalisation.mean, normalisation.std) for part in torch.split(pixels, _BATCH)]
+    parts = (scaled(part, side or part.shape[-1]) for part in torch.split(pixels, _BATCH))
+    return [normalise(part, normalisation.mean, normalisation.std) for part in parts]
 
 
 def _pixels(images: Tensor, normalisation: Normalisation) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

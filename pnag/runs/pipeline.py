@@ -25,7 +25,7 @@ from pnag.generator.rounds import RoundsDone
 from pnag.runs.plan import Plan
 from pnag.runs.plots import PlottedNetwork, plot_networks
 from pnag.runs.request import TrainRequest
-from pnag.runs.run import ARCHIVE, GENERATOR, LOCK, MANIFEST, PLOT, ROUNDS, TABLE, Run, sha256_of
+from pnag.runs.run import ANSWERS, ARCHIVE, GENERATOR, LOCK, MANIFEST, PLOT, ROUNDS, TABLE, Run, sha256_of
 from pnag.runs.supernet_stage import ProgressOf, SupernetStage
 from pnag.search.evolution import Ask
 from pnag.space.sampling import sample_archive
@@ -101,20 +101,33 @@ class _Pipeline:
     def look(self) -> None:
         """Read the files of a new run, so that a wrong one is refused while nothing is written or removed."""
         require_writable(self.request.out / MANIFEST)
+        self._check_sides()
         if self._before is not None:
             return
-        if self.request.data is not None and self.space.resolutions:
-            sides = ", ".join(map(str, self.space.sides))
-            raise RunError(
-                f"the table has a choice of {sides} pixels, and accuracies on --data {self.request.data} are of one "
-                "resolution; give a table of one, or --accuracy with accuracies at each"
-            )
         if self.request.data is not None:
             _ = self._images.data
             if self.request.supernet is not None:
                 _ = self._images.trains_on
         if self.request.archive is not None:
             _ = self._given
+
+    def _check_sides(self) -> None:
+        """A supernet is trained and asked at all resolutions of the table, or at one."""
+        sides = ", ".join(map(str, self.space.sides))
+        if self.space.resolutions and self.request.data and self.request.resolution is not None:
+            raise RunError(
+                f"the table has a choice of {sides} pixels, and networks are trained and evaluated at each; leave out "
+                f"--resolution {self.request.resolution}, or give a table of that one"
+            )
+        record = self._before.done("supernet") if self._before else None
+        if record is None:
+            return
+        trained = SearchSpace.from_dict(record["space"])
+        if (self.space.resolutions or trained.resolutions) and trained.sides != self.space.sides:
+            raise RunError(
+                f"{self.request.out} has accuracies at {', '.join(map(str, trained.sides))} pixels, and the table has "
+                f"{sides}; choose another --out, or start over with --fresh"
+            )
 
     def identity(self) -> dict[str, Any]:
         """What the run is asked for. A data set that lies elsewhere now is the same one if its content is."""
@@ -227,6 +240,8 @@ class _Pipeline:
             self.tell(f"{self.run.directory} has another table now: its accuracies stay, the generator is learnt again")
         with self.run.stage("generator") as record:
             generator = self._learn(archive)
+            if self.request.data:
+                generator = generator.judged_by(self._reached)
             self._keep_table()
             generator.save(self.run.place)
             archive = AccuracyArchive.load(self.run.path(ARCHIVE), self.space)
@@ -299,6 +314,15 @@ class _Pipeline:
         known = _by_tokens(AccuracyArchive.load(self.run.path(ARCHIVE), self.space))
         if any(bytes(row) not in known for row in tokens):
             known = _by_tokens(self._collect(tokens))
+        return np.array([known[bytes(row)] for row in tokens])
+
+    def _reached(self, tokens: Tokens) -> Array:
+        """Accuracies, shape (n,), of answers on test images, which nothing was learnt from."""
+        self._images.supernet(self.run)
+        with self.progress("evaluating answers", len(tokens)) as progress:
+            found = self.team.collect(tokens, self.run.path(ANSWERS), progress, test=True)
+        assert found.test_accuracy is not None
+        known = dict(zip(map(bytes, found.tokens), found.test_accuracy.tolist(), strict=True))
         return np.array([known[bytes(row)] for row in tokens])
 
     def _plot(self, archive: AccuracyArchive, generator: Generator) -> None:

@@ -20,7 +20,8 @@ class TrainRequest:
     of them the default one of these is taken. Beside `data` and `supernet`, `accuracy` holds what is known already, and
     the supernet gives networks their weights. `architectures` is how many are evaluated in all, `rounds` in how many
     further rounds the generator proposes some of them, `resolution` the side of the data's images, `data_seed` what
-    decides about held-out images, `seed` unless given.
+    decides about held-out images, `seed` unless given, `val_images` how many validation images each is evaluated on at
+    most.
     """
 
     table: Path
@@ -36,6 +37,7 @@ class TrainRequest:
     epochs: float | None = None
     fresh: bool = False
     data_seed: int | None = None
+    val_images: int | None = None
 
     def resolved(self) -> TrainRequest:
         """The request with what a run's folder as `supernet` stands for: its checkpoint, data set and accuracies."""
@@ -46,13 +48,14 @@ class TrainRequest:
         if record is None:
             raise RunError(f"{self.supernet} has no trained supernet; name another run, or a checkpoint")
         same_data = self.data is None or locate_data(self.data) == record["data_name"]
+        several = "resolutions" in record["space"]  # then the table has to have the same
         known = run.path(ARCHIVE) if evaluated and same_data and not self.epochs else None  # of these weights
         return replace(
             self,
             supernet=run.path(record["path"]),
             data=self.data or record["data_name"],
             data_seed=record["data_seed"],
-            resolution=self.resolution or record["space"]["resolution"],
+            resolution=self.resolution or (None if several else record["space"]["resolution"]),
             accuracy=self.accuracy or known,
         )
 
@@ -66,6 +69,8 @@ class TrainRequest:
             raise RunError("--epochs 0 trains nothing; give --supernet, which is then evaluated as it is")
         if self.rounds and not self.data:
             raise RunError("--rounds asks the supernet for accuracies; give --data")
+        if self.val_images is not None and not self.data:
+            raise RunError("--val-images says on how many images of --data networks are evaluated; give --data")
         if self.data:
             preset(self.data)
 
@@ -86,4 +91,5 @@ class TrainRequest:
             "rounds": self.rounds,
             "resolution": self.resolution,
             "epochs": self.epochs,
+            "val_images": self.val_images,
         }

@@ -7,8 +7,10 @@
         images.npz         the training images that batch-norm statistics are estimated from
         archive.parquet    architectures with their accuracies
         rounds.json        which of them each round proposed
+        answers.parquet    answers to some budgets, evaluated to tell how far predictions of chosen networks are off
         table.parquet      the latency table that was learnt from
         generator.npz      evaluator and generator: all that pnag-generate needs
+        finetuned/         networks that were trained by themselves, each in a folder of its own
         networks.png       evaluated and generated networks, latency against accuracy
         .fresh/            a run that is to take this one's place, until it has a finished stage
 
@@ -37,6 +39,8 @@ ARCHIVE = "archive.parquet"
 SUPERNET = "supernet"
 IMAGES = "images.npz"
 ROUNDS = "rounds.json"
+ANSWERS = "answers.parquet"
+FINETUNED = "finetuned"
 GENERATOR = "generator.npz"
 PLOT = "networks.png"
 LOCK = "run.lock"
@@ -197,8 +201,9 @@ def _finish_replacing(directory: Path) -> None:
 
 def _clear(directory: Path) -> None:
     """Remove what a run made, and nothing else that may lie there."""
-    for name in (MANIFEST, GENERATOR, ARCHIVE, TABLE, PLOT, IMAGES, ROUNDS):
+    for name in (MANIFEST, GENERATOR, ARCHIVE, TABLE, PLOT, IMAGES, ROUNDS, ANSWERS):
         (directory / name).unlink(missing_ok=True)
-    for journal in directory.glob(f"{ARCHIVE}.journal-*"):
+    for journal in (*directory.glob(f"{ARCHIVE}.journal-*"), *directory.glob(f"{ANSWERS}.journal-*")):
         journal.unlink()
-    shutil.rmtree(directory / SUPERNET, ignore_errors=True)
+    for name in (SUPERNET, FINETUNED):
+        shutil.rmtree(directory / name, ignore_errors=True)

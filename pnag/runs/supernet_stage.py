@@ -75,8 +75,9 @@ class SupernetStage:
         return self.request.seed if self.request.data_seed is None else self.request.data_seed
 
     def _trained_space(self, data: ImageData) -> SearchSpace:
-        """The space of a supernet for these images."""
-        return replace(self.space.at(data.resolution), classes=data.classes)
+        """The space of a supernet for these images: with the table's choice of resolutions, or at theirs alone."""
+        space = self.space if self.space.resolutions else self.space.at(data.resolution)
+        return replace(space, classes=data.classes)
 
     @cached_property
     def trains_on(self) -> bool:
@@ -108,7 +109,8 @@ class SupernetStage:
                 "networks will have untrained weights"
             )
         name = locate_data(str(self.request.data))
-        task = SupernetTask(space, name, self._data_seed(), self._config(), run.path(SUPERNET))
+        judged = self.request.val_images
+        task = SupernetTask(space, name, self._data_seed(), self._config(), run.path(SUPERNET), val_images=judged)
         done = run.done("supernet")
         if done is not None:
             if done["data"]["sha256"] != data.sha256:
@@ -138,14 +140,17 @@ class SupernetStage:
         return supernet
 
     def _resolution(self) -> int:
-        """Side of the data's images: as asked, the table's for folders and small images, else a small one."""
+        """Side of the data's images: as asked, the table's for folders and small images, else a small one.
+
+        Of several resolutions the largest: the others are made from it.
+        """
         done = self.before.done("supernet") if self.before else None
         if done is not None:
             return int(done["space"]["resolution"])
         if self.request.resolution is not None:
             return self.request.resolution
         folder = str(self.request.data).startswith("imagefolder:")
-        if folder or self.space.resolution <= _LARGEST_SMALL_RESOLUTION:
+        if folder or self.space.resolutions or self.space.resolution <= _LARGEST_SMALL_RESOLUTION:
             return self.space.resolution
         return SMALL_RESOLUTION
 

@@ -75,4 +75,14 @@ def sample_archive(space: SearchSpace, n: int, cost: Cost, rng: np.random.Genera
     """
     both = np.concatenate([sample_spread(space, max(2, n // _SPREAD_ONE_IN), cost, rng), space.sample(2 * n, rng)])
     _, first = np.unique(both, axis=0, return_index=True)
-    return rng.permutation(both[np.sort(first)[:n]], axis=0)
+    return _of_every_resolution(space, rng.permutation(both[np.sort(first)[:n]], axis=0))
+
+
+def _of_every_resolution(space: SearchSpace, tokens: Tokens) -> Tokens:
+    """The architectures, some of them moved to resolutions that none has, so that accuracies are known at each."""
+    tokens = tokens.copy()
+    for missing in sorted(set(range(len(space.resolutions))) - set(tokens[:, -1].tolist())):
+        of_each = np.bincount(tokens[:, -1], minlength=len(space.resolutions))
+        if of_each.max() > 1:
+            tokens[np.flatnonzero(tokens[:, -1] == of_each.argmax())[0], -1] = missing
+    return tokens

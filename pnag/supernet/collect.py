@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,17 @@ from pnag.errors import ArchiveError
 from pnag.space.architecture import Architecture
 from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens
-from pnag.supernet.evaluation import accuracy, calibrated_subnet, calibration_batches
+from pnag.supernet.evaluation import EvaluationImages, accuracy, calibrated_subnet
 from pnag.supernet.supernet import Supernet
 from profiler.progress import Progress
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
-    from torch import Tensor
+
+
+CALIBRATION = 256  # training images
+_TIMED = 2  # the network that tells how long evaluating takes: the first ones also read images
+_LONG_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -86,39 +91,46 @@ def collect_archive(
     out: str | Path,
     *,
     test: bool = False,
-    calibration_images: int = 256,
+    images: EvaluationImages | None = None,
     recipe: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     fabric: Fabric | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> AccuracyArchive:
     """Evaluate the architectures of `tokens` (n, length) and write them to the archive `out`; returns it.
 
-    Accuracies are of the validation split and, with `test`, of the test split in a column of their own. Batch-norm
-    is re-estimated on `calibration_images` training images. What an archive at `out` of the same supernet and
-    data holds is kept and not evaluated again; a killed collection goes on where it was. With a fabric of several
-    devices each evaluates its share. Raises `ArchiveError` if `out` is of another supernet or data.
+    Accuracies are of the validation split and, with `test`, of the test split in a column of their own. `images` of
+    `data`, on the fabric's device, are kept from an earlier call; batch-norm is re-estimated on 256 training images
+    unless they say otherwise. `tell` is told how long all of it will take, where that is minutes.
+
+    What an archive at `out` of the same supernet and data holds is kept and not evaluated again; a killed collection
+    goes on where it was. With a fabric of several devices each evaluates its share. Raises `ArchiveError` if `out` is
+    of another supernet or data.
     """
     out = Path(out)
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    if images is None:
+        on_device = data if fabric is None else data.to(fabric.device)
+        images = EvaluationImages(on_device, calibration=CALIBRATION)
     source = {
         "supernet": supernet.sha256(),
         "data": data.identity,
-        "calibration_images": calibration_images,
+        "calibration_images": images.calibration,
+        "val_images": images.val,
         "recipe": dict(recipe or {}),
     }
     kept = _kept(out, supernet.space, source, test=test)
-    sizes = {"val": len(data.val), "test": len(data.test) if test else 0}
+    sizes = {"val": images.val, "test": len(data.test) if test else 0}
     journal = Journal(out, {"supernet": source["supernet"], "data": data.sha256, **sizes}, rank)
     done = {**kept, **journal.read()}
     wanted = list(dict.fromkeys(supernet.space.decode(tokens)))
     missing = [architecture for architecture in wanted if str(architecture) not in done]
     if fabric is not None:
         fabric.barrier()  # all have read the journals before one of them writes
-        supernet, data = supernet.to(fabric.device), data.to(fabric.device)
+        supernet = supernet.to(fabric.device)
     if progress is not None:
         progress.advance(len(wanted) - len(missing))
-    batches = calibration_batches(data, calibration_images)
-    _evaluate_all(supernet, data, missing[rank::world], batches, journal, test=test, steps=world, progress=progress)
+    _evaluate_all(supernet, missing[rank::world], images, journal, test=test, steps=world, progress=progress, tell=tell)
     if fabric is not None:
         fabric.barrier()
     done.update(journal.read())
@@ -136,38 +148,56 @@ def collect_archive(
 
 def _evaluate_all(
     supernet: Supernet,
-    data: ImageData,
     architectures: Sequence[Architecture],
-    batches: Sequence[Tensor],
+    images: EvaluationImages,
     journal: Journal,
     *,
     test: bool,
     steps: int,
     progress: Progress | None,
+    tell: Callable[[str], None],
 ) -> None:
     try:
-        for architecture in architectures:
-            network = calibrated_subnet(supernet, architecture, batches)
-            measured = Measured(accuracy(network, data.val), accuracy(network, data.test) if test else None)
+        for number, architecture in enumerate(architectures):
+            started_s = time.monotonic()
+            network = calibrated_subnet(supernet, architecture, images.batches(architecture))
+            val = accuracy(network, images.split("val", architecture))
+            measured = Measured(val, accuracy(network, images.split("test", architecture)) if test else None)
             journal.write(architecture, measured)
+            if number == _TIMED:
+                _tell_how_long(time.monotonic() - started_s, len(architectures) - number - 1, images.val, tell)
             if progress is not None:
                 progress.advance(steps, f"last accuracy {100 * measured.val:.1f} %")
     finally:
         journal.close()
 
 
+def _tell_how_long(each_s: float, left: int, images: int, tell: Callable[[str], None]) -> None:
+    """Say it where it is minutes; the network that was timed has read no images, and is one of many sizes."""
+    if each_s * left > _LONG_S:
+        tell(
+            f"{left} more networks on {images:,} validation images will take some {each_s * left / 60:.0f} minutes, by "
+            f"the {each_s:.1f} s of one of them; --val-images takes fewer images"
+        )
+
+
 def _kept(out: Path, space: SearchSpace, source: Mapping[str, Any], *, test: bool) -> dict[str, Measured]:
     """What the archive at `out` holds already."""
     if not out.exists():
         return {}
-    archive = AccuracyArchive.load(out, space)
-    for what in ("supernet", "data"):
-        if archive.source.get(what) != json.loads(json.dumps(source[what])):
-            raise ArchiveError(f"archive {out} was measured with another {what}; take another output or remove it")
+    archive = AccuracyArchive.whole(out, space)
+    for what in ("supernet", "data", "val_images"):
+        known = archive.source.get(what, source[what] if what == "val_images" else None)  # older ones do not name it
+        if known != json.loads(json.dumps(source[what])):
+            words = {"val_images": "number of validation images"}.get(what, what)
+            raise ArchiveError(f"archive {out} was measured with another {words}; take another output or remove it")
     if test and archive.test_accuracy is None:
         raise ArchiveError(f"archive {out} has no test accuracies; go on without them or take another output")
     tests = [None] * len(archive) if archive.test_accuracy is None else archive.test_accuracy.tolist()
-    rows = zip(archive.architectures, archive.accuracy.tolist(), tests, strict=True)
+    architectures = archive.architectures
+    if space.resolutions and not archive.space.resolutions:  # all of one
+        architectures = [replace(one, resolution=archive.space.resolution) for one in architectures]
+    rows = zip(architectures, archive.accuracy.tolist(), tests, strict=True)
     return {str(architecture): Measured(val, test_accuracy) for architecture, val, test_accuracy in rows}
 
 

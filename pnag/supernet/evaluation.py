@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
@@ -24,6 +25,61 @@ _BATCH = 100
 def calibration_batches(data: ImageData, images: int = CALIBRATION_IMAGES, size: int = 128) -> list[Tensor]:
     """The fixed training images, unchanged, that batch-norm statistics are estimated from; each (B, 3, R, R)."""
     return list(torch.split(data.train.sample(images, _CALIBRATION_SEED), size))
+
+
+class EvaluationImages:
+    """What networks are evaluated on at each resolution: read when it is first asked for, and kept where it fits.
+
+    Batch-norm is re-estimated on `calibration` training images. Of the validation split `most` images are used, of the
+    test split `most_test`, spread over them; all unless given. A split stays in memory while all of them take
+    `limit_bytes` at most: by default a quarter of what the machine has free, and 4 GiB where that is not known.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        *,
+        calibration: int = CALIBRATION_IMAGES,
+        most: int | None = None,
+        most_test: int | None = None,
+        limit_bytes: int | None = None,
+    ) -> None:
+        self.data, self.calibration = data, calibration
+        self._most: dict[SplitName, int | None] = {"val": most, "test": most_test}
+        self._left_bytes = free_bytes() // 4 if limit_bytes is None else limit_bytes
+        self._batches: dict[int, list[Tensor]] = {}
+        self._splits: dict[tuple[str, int], Split] = {}
+
+    @property
+    def val(self) -> int:
+        """How many validation images each network is judged on."""
+        return len(self.data.val.few(self._most["val"]))
+
+    def batches(self, architecture: Architecture) -> list[Tensor]:
+        """The calibration batches (B, 3, R, R) at the architecture's resolution; at that of the data if it has none."""
+        side = architecture.resolution or self.data.resolution
+        if side not in self._batches:
+            self._batches[side] = calibration_batches(self.data.at(side), self.calibration)
+        return self._batches[side]
+
+    def split(self, name: SplitName, architecture: Architecture) -> Split:
+        """A split at the architecture's resolution."""
+        side = architecture.resolution or self.data.resolution
+        if (name, side) not in self._splits:
+            split = self.data.at(side).split(name).few(self._most.get(name))
+            if split.bytes_to_keep <= self._left_bytes:
+                self._left_bytes -= split.bytes_to_keep
+                split = split.kept()
+            self._splits[name, side] = split
+        return self._splits[name, side]
+
+
+def free_bytes() -> int:
+    """Memory that the machine has free; 16 GiB where the system does not say."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 16 * 2**30
 
 
 @torch.no_grad()
@@ -97,8 +153,12 @@ def evaluate(
     architecture: Architecture,
     data: ImageData,
     split: SplitName = "val",
-    batches: Sequence[Tensor] | None = None,
+    images: EvaluationImages | None = None,
 ) -> float:
-    """Accuracy, 0 … 1, of a sub-network on a split. `batches` are calibration batches kept from an earlier call."""
-    network = calibrated_subnet(supernet, architecture, batches or calibration_batches(data))
-    return accuracy(network, data.split(split))
+    """Accuracy, 0 … 1, of a sub-network on a split of `data`, at its own resolution where it names one.
+
+    `images` are kept from an earlier call, with what it read.
+    """
+    images = images or EvaluationImages(data)
+    network = calibrated_subnet(supernet, architecture, images.batches(architecture))
+    return accuracy(network, images.split(split, architecture))

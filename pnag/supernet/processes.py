@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.data.load import ImageData, load_data
 from pnag.space.tokens import Tokens
-from pnag.supernet.collect import collect_archive
+from pnag.supernet.collect import CALIBRATION, collect_archive
+from pnag.supernet.evaluation import EvaluationImages
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.tasks import CollectTask, SupernetTask, Task
 from pnag.supernet.training import TORCHRUN, make_fabric, train_supernet
@@ -31,7 +32,7 @@ class Team:
     def __init__(self, fabric: Fabric | None = None) -> None:
         self._fabric = fabric
         self._supernet: Supernet | None = None
-        self._data: ImageData | None = None
+        self._images: EvaluationImages | None = None
 
     @classmethod
     def gather(cls) -> Self:
@@ -48,10 +49,16 @@ class Team:
         self._tell(task)
         return self._open(task, data, progress)
 
-    def collect(self, tokens: Tokens, out: Path, progress: Progress | None = None) -> AccuracyArchive:
-        """Ask the supernet about architectures, tokens (n, length); they join the archive `out`, which is returned."""
-        self._tell(CollectTask(tokens, out))
-        return self._collect(tokens, out, progress)
+    def collect(
+        self, tokens: Tokens, out: Path, progress: Progress | None = None, *, test: bool = False
+    ) -> AccuracyArchive:
+        """Ask the supernet about architectures, tokens (n, length); they join the archive `out`, which is returned.
+
+        With `test` it has accuracies on the test split too, of as many images as there are for validation at most.
+        """
+        task = CollectTask(tokens, out, test)
+        self._tell(task)
+        return self._collect(task, progress)
 
     def dismiss(self) -> None:
         """There is nothing more to do: `follow` ends."""
@@ -63,7 +70,7 @@ class Team:
             if isinstance(task, SupernetTask):
                 self._open(task, load_data(task.data, resolution=task.space.resolution, seed=task.seed))
             else:
-                self._collect(task.tokens, task.out)
+                self._collect(task)
 
     def _tell(self, task: Task | None) -> Task | None:
         """What the first process says, whatever the others do; they wait until it does."""
@@ -80,7 +87,9 @@ class Team:
             supernet = train_supernet(
                 task.space, data, task.config, task.out, start=start, progress=progress, fabric=self._fabric
             )
-        self._supernet, self._data = supernet, data
+        self._supernet = supernet
+        images, judged = data.to(self._fabric.device), task.val_images or len(data.val)
+        self._images = EvaluationImages(images, calibration=CALIBRATION, most=judged, most_test=judged)
         return supernet
 
     def _say(self, text: str) -> None:
@@ -88,7 +97,10 @@ class Team:
         if self.leads:
             say(text)
 
-    def _collect(self, tokens: Tokens, out: Path, progress: Progress | None = None) -> AccuracyArchive:
+    def _collect(self, task: CollectTask, progress: Progress | None = None) -> AccuracyArchive:
         assert self._supernet is not None
-        assert self._data is not None
-        return collect_archive(self._supernet, self._data, tokens, out, progress=progress, fabric=self._fabric)
+        assert self._images is not None
+        return collect_archive(
+            self._supernet, self._images.data, task.tokens, task.out, test=task.test, images=self._images,
+            progress=progress, fabric=self._fabric, tell=self._say,
+        )  # fmt: skip

@@ -1,15 +1,22 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pnag.accuracy.archive import AccuracyArchive
+from pnag.data import folder
+from pnag.data.decode import decode
+from pnag.data.folder import IMAGENET, FolderSplit
 from pnag.errors import ArchiveError
 from pnag.space.spaces import load_space
+from pnag.supernet import collect
 from pnag.supernet.collect import collect_archive
 from pnag.supernet.elastic import PointwiseConv
 from pnag.supernet.evaluation import (
+    EvaluationImages,
     accuracy,
     calibrated_subnet,
     calibration_batches,
@@ -160,3 +167,84 @@ def test_refuses_what_was_measured_with_another_supernet(tmp_path):
     journal.write_text(json.dumps({"supernet": "other"}) + "\n")
     with pytest.raises(ArchiveError, match="journal-0"):
         collect_archive(random_supernet(), DATA, TOKENS[:2], tmp_path / "b.parquet")
+
+
+# -- images, read once ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder_data(tmp_path):
+    """Ten pictures for each split, in files."""
+    rng, splits = np.random.default_rng(0), {}
+    for name in ("train", "val", "test"):
+        samples = []
+        for number in range(10):
+            path = tmp_path / f"{name}{number}.png"
+            Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path)
+            samples.append((path, number % 3))
+        splits[name] = FolderSplit(tuple(samples), 32)
+    return replace(DATA, normalisation=IMAGENET, **splits)
+
+
+def test_pictures_are_decoded_once_for_each_resolution_and_serve_the_same_batches(folder_data, monkeypatch):
+    read = []
+    monkeypatch.setattr(folder, "decode", lambda path, *rest: read.append(path.name) or decode(path, *rest))
+    images = EvaluationImages(folder_data, calibration=6)
+    small, large = (replace(TINY_SPACE.extremes()[0], resolution=side) for side in (24, 32))
+    for architecture in (large, small, large, small, replace(large, resolution=None)):
+        found = list(images.split("val", architecture).batches(4))
+        wanted = list(folder_data.at(architecture.resolution).val.batches(4))
+        assert all(
+            torch.equal(a, b) for one, two in zip(found, wanted, strict=True) for a, b in zip(one, two, strict=True)
+        )
+        assert images.batches(architecture)[0].shape[-1] == (architecture.resolution or 32)
+    of_val = [name for name in read if name.startswith("val")]
+    assert len(of_val) == 2 * 10 + 5 * 10  # kept at two resolutions; the others are those that this test compares with
+    assert len(read) - len(of_val) == 2 * 6
+
+
+def test_pictures_that_do_not_fit_are_read_again_each_time(folder_data, monkeypatch):
+    read = []
+    monkeypatch.setattr(folder, "decode", lambda path, *rest: read.append(path.name) or decode(path, *rest))
+    room = 10 * 3 * 32**2
+    images = EvaluationImages(folder_data, limit_bytes=room)
+    architecture = TINY_SPACE.extremes()[0]
+    for _ in range(3):
+        list(images.split("val", architecture).batches(10))
+    assert len(read) == 10
+    for _ in range(3):
+        list(images.split("test", architecture).batches(10))  # there is room for one split
+    assert len(read) == 10 + 3 * 10
+
+
+def test_few_images_are_spread_over_the_split(folder_data):
+    architecture = TINY_SPACE.extremes()[0]
+    for data in (DATA, folder_data):
+        images = EvaluationImages(data, most=5)
+        assert images.val == len(images.split("val", architecture)) == 5
+        assert len(images.split("test", architecture)) == len(data.test)
+        _, labels = next(images.split("val", architecture).batches(5))
+        _, all_labels = next(data.val.batches(len(data.val)))
+        step = len(data.val) // 5
+        assert labels.tolist() == all_labels[step // 2 :: step].tolist()
+        assert EvaluationImages(data, most=10**6).val == len(data.val)
+
+
+def test_accuracies_on_another_number_of_images_do_not_join_an_archive(tmp_path):
+    few, out = EvaluationImages(DATA, calibration=256, most=15), tmp_path / "archive.parquet"
+    archive = collect_archive(random_supernet(), DATA, TOKENS, out, images=few)
+    assert set((archive.accuracy * 15).round(6) % 1) == {0}
+    assert archive.source["val_images"] == 15
+    with pytest.raises(ArchiveError, match="another number of validation images"):
+        collect_archive(random_supernet(), DATA, TOKENS, out)
+
+
+def test_it_is_said_how_long_evaluating_takes_where_that_is_minutes():
+    told = []
+    collect._tell_how_long(1.0, 100, 2000, told.append)
+    assert told == []
+    collect._tell_how_long(1.5, 400, 2000, told.append)
+    assert told == [
+        "400 more networks on 2,000 validation images will take some 10 minutes, by the 1.5 s of one of them; "
+        "--val-images takes fewer images"
+    ]

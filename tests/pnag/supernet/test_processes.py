@@ -14,7 +14,7 @@ import pytest
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.data.load import load_data
 from pnag.runs.run import ARCHIVE, Run
-from pnag.supernet.evaluation import calibration_batches, evaluate
+from pnag.supernet.evaluation import EvaluationImages, evaluate
 from pnag.supernet.supernet import Supernet
 from tests.pnag.tiny import TINY_SPACE
 from tests.tables import made_up_table
@@ -50,9 +50,9 @@ def test_two_processes_make_one_run(folder: Path) -> None:
     assert supernet.sha256() == run.stages["supernet"]["sha256"]
     archive = AccuracyArchive.load(run.path(ARCHIVE), SPACE)
     assert len(archive) == document["architectures"] > 20
-    batches = calibration_batches(data, archive.source["calibration_images"])
+    images = EvaluationImages(data, calibration=archive.source["calibration_images"])
     some = [0, 1, len(archive) - 2, len(archive) - 1]  # of both processes, and of the first and the last question
-    alone = [evaluate(supernet, archive.architectures[row], data, batches=batches) for row in some]
+    alone = [evaluate(supernet, archive.architectures[row], data, images=images) for row in some]
     assert np.allclose(alone, archive.accuracy[some], atol=1e-9)
     assert list(run.directory.rglob("*journal*")) == []
 

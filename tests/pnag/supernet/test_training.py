@@ -13,8 +13,9 @@ from pnag.errors import CheckpointError, DataError
 from pnag.supernet.collect import collect_archive
 from pnag.supernet.evaluation import evaluate
 from pnag.supernet.supernet import Supernet
-from pnag.supernet.training import CHECKPOINT, CURVE, SUPERNET, _schedule, train_supernet
+from pnag.supernet.training import SUPERNET, train_supernet
 from pnag.supernet.training_config import PRESETS, TrainConfig, preset
+from pnag.supernet.training_loop import CHECKPOINT, CURVE, rate_share
 from tests.pnag.tiny import TINY_CONFIG, TINY_SPACE, coloured_squares
 
 DATA = coloured_squares()
@@ -128,11 +129,11 @@ def test_core_minutes_end_a_training(tmp_path):
 
 
 def test_the_rate_rises_and_falls_to_zero():
-    assert _schedule(0.0, 0.1) == 0.01
-    assert _schedule(0.05, 0.1) == pytest.approx(0.5)
-    assert _schedule(0.1, 0.1) == 1
-    assert _schedule(0.55, 0.1) == pytest.approx(0.5)
-    assert _schedule(1.0, 0.1) == pytest.approx(0)
+    assert rate_share(0.0, 0.1) == 0.01
+    assert rate_share(0.05, 0.1) == pytest.approx(0.5)
+    assert rate_share(0.1, 0.1) == 1
+    assert rate_share(0.55, 0.1) == pytest.approx(0.5)
+    assert rate_share(1.0, 0.1) == pytest.approx(0)
 
 
 def test_refuses_data_that_do_not_fit_the_space(tmp_path):
@@ -170,6 +171,7 @@ def test_two_processes_stay_in_step_and_share_the_evaluations(tmp_path):
     one, two = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert one == two
     assert one["world"] == 2
+    assert one["again"] == one["supernet"]  # the same seed, the same supernet, bit by bit
     net = Supernet.load(tmp_path / SUPERNET, TINY_SPACE)
     assert net.sha256() == one["supernet"]
     tokens = TINY_SPACE.sample(5, np.random.default_rng(0))

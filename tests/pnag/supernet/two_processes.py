@@ -30,11 +30,12 @@ def main() -> None:
     # Clocks differ: when one process is due to save, the other is not.
     config = replace(TINY_CONFIG, checkpoint_every_s=1e9 if fabric.global_rank else 0)
     net = train_supernet(TINY_SPACE, data, config, out, fabric=fabric)
+    again = train_supernet(TINY_SPACE, data, config, out / "again", fabric=fabric)
     if fabric.global_rank:
         Journal.read = late(Journal.read)
     tokens = TINY_SPACE.sample(5, np.random.default_rng(0))
     archive = collect_archive(net, data, tokens, out / "archive.parquet", fabric=fabric)
-    report = {"world": fabric.world_size, "supernet": net.sha256(), "archive": archive.sha256}
+    report = {"world": fabric.world_size, "supernet": net.sha256(), "again": again.sha256(), "archive": archive.sha256}
     (out / f"rank{fabric.global_rank}.json").write_text(json.dumps(report))
 
 
