@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -12,16 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from devices.locks import holding
 from lut.files import require_writable
 from pnag.delivery.answer import file_names, origin_of, origin_text
 from pnag.delivery.closing import ATTEMPTS, close_loop
 from pnag.delivery.frontier import frontier_budgets, frontier_points, frontier_text, never_worse, save_csv
 from pnag.delivery.limits import limits_of, too_large
-from pnag.delivery.rows import Rows, accuracy_of, measured_values, row_of, text_of
+from pnag.delivery.rows import Row, Rows, accuracy_of, measured_values, row_of, text_of
 from pnag.errors import InfeasibleBudgetError
 from pnag.generator.generate import CANDIDATES, Candidate, Generator
 from pnag.runs.measured import MeasuredNetwork, recall, remember, residuals_of
-from pnag.runs.run import RUNS, Run
+from pnag.runs.run import FINETUNED, RUNS, Run
 from pnag.space.budget import parse_budget
 from profiler.console import (
     DebugOption,
@@ -74,6 +76,12 @@ def generate(
             help="With --weights: imagefolder:DIR with some hundred photographs, to re-estimate batch-norm on."
         ),
     ] = None,
+    finetune: Annotated[
+        float | None,
+        typer.Option(
+            metavar="EPOCHS", help="Train each network by itself on the run's images, from its supernet weights."
+        ),
+    ] = None,
     license_: Annotated[
         str | None, typer.Option("--license", metavar="ID", help="Of the weights, for files and cards: cc-by-4.0.")
     ] = None,
@@ -104,7 +112,7 @@ def generate(
     adb: Annotated[str | None, typer.Option(help="The phone to measure on, at HOST:PORT.")] = None,
     serial: Annotated[str | None, typer.Option(help="The phone to measure on, on USB, by its serial.")] = None,
     benchmark_model: Annotated[Path | None, typer.Option(help="The benchmark_model file for the phone.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the proposals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the proposals and of --finetune.")] = 0,
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Measure though the hardware is not the one named.")
     ] = False,
@@ -126,6 +134,7 @@ def generate(
     if csv is not None:
         require_writable(csv)
     _check_weights(weights, data, wanted=bool(targets or verify))
+    _check_finetune(finetune, weights, wanted=bool(targets or verify))
     if verify is not None:
         _check_device(verify)
     directory = from_ if from_ is not None else Run.latest(RUNS).directory
@@ -151,20 +160,34 @@ def generate(
     origin = origin_of(directory, generator, confidence)
     if targets or verify:
         workshop = _open_workshop(directory, weights, data, test_images, license_)
+        if finetune is not None:
+            workshop.images_to_tune_on()
         paths = _paths(targets, budgets_ms)
-        delivered = _deliver(workshop, found, paths, rows, debug=debug)
+        deliver = partial(_deliver, workshop, debug=debug)
+        if finetune is not None and verify is None:
+            _fine_tune(workshop, found, finetune, seed)
+        delivered = deliver(found, paths, rows)
         if verify:
             reach = {"adb": adb, "serial": serial, "benchmark_model": benchmark_model}
             given = {name: value for name, value in reach.items() if value is not None}
+            measure = partial(_verify, verify, workshop, allow_mismatch=allow_mismatch, **given)
+            tried = [*found]
 
-            def measure(delivered: Sequence[Delivered], rows: Rows) -> None:
-                _verify(verify, workshop, delivered, rows, allow_mismatch=allow_mismatch, **given)
-
-            def attempt(found: Sequence[Candidate], paths: Sequence[tuple[Path, ...]], rows: Rows) -> None:
-                measure(_deliver(workshop, found, paths, rows, debug=debug), rows)
+            def attempt(more: Sequence[Candidate], paths: Sequence[tuple[Path, ...]], rows: Rows) -> None:
+                tried.extend(more)
+                measure(deliver(more, paths, rows), rows)
 
             measure(delivered, rows)
             rows = close_loop(generator, found, rows, paths, attempts=attempts, attempt=attempt)
+            if finetune is not None:  # weights change no latency: what fits is found before any is trained
+                chosen = [_tried_as(row, tried) for row in rows]
+                _fine_tune(workshop, chosen, finetune, seed)
+                tuned = [row_of(candidate, generator) for candidate in chosen]
+                measure(deliver(chosen, paths, tuned), tuned)
+                rows = [
+                    new | {"attempts": row["attempts"], "tried": row["tried"]}
+                    for new, row in zip(tuned, rows, strict=True)
+                ]
         _save_cards(rows)
     if csv is not None:
         save_csv(csv, rows)
@@ -202,6 +225,12 @@ def _paths(targets: Sequence[Path], budgets_ms: Sequence[float]) -> list[tuple[P
     return list(zip(*of_targets, strict=True)) or [()] * len(budgets_ms)
 
 
+def _tried_as(row: Row, tried: Sequence[Candidate]) -> Candidate:
+    """The one of `tried` that a row is of."""
+    known = {(one.budget_ms, str(one.architecture)): one for one in tried}
+    return known[row["budget_ms"], row["architecture"]]
+
+
 def _check_targets(targets: Sequence[Path], budgets_ms: Sequence[float]) -> None:
     """Say at once, not after seconds of work, that a file's suffix names no format, or that it cannot be written."""
     if not targets:
@@ -227,6 +256,36 @@ def _check_weights(weights: Path | None, data: str | None, *, wanted: bool) -> N
         raise typer.BadParameter(f"--data {data} is for the weights of a checkpoint; give --weights")
     if weights is not None and not wanted:
         raise typer.BadParameter(f"--weights {weights} is for networks that are made; give --export or --verify")
+
+
+def _check_finetune(epochs: float | None, weights: Path | None, *, wanted: bool) -> None:
+    """Say at once that there is nothing to fine-tune, or nothing to do it on."""
+    if epochs is None:
+        return
+    if not 0 < epochs < math.inf:
+        raise typer.BadParameter(f"--finetune {epochs:g} is no training; give epochs above 0")
+    if weights is not None:
+        raise typer.BadParameter(
+            "--finetune trains on the images of the run's own supernet, not with --weights; make such a run with "
+            f"pnag-train --data D --supernet {weights}"
+        )
+    if not wanted:
+        raise typer.BadParameter(f"--finetune {epochs:g} is for networks that are made; give --export or --verify")
+
+
+def _fine_tune(workshop: Workshop, found: Sequence[Candidate], epochs: float, seed: int) -> None:
+    """Train each network once, by itself; a training that was interrupted goes on."""
+    candidates = list({candidate.architecture: candidate for candidate in found}.values())
+    lock = workshop.run.directory / f"{FINETUNED}.lock"
+    remedy = "wait until that training has ended"
+    with holding(lock, f"run {workshop.run.directory}", remedy), Progress("fine-tuning", 100 * len(candidates)) as bar:
+        for candidate in candidates:
+            tuned = workshop.fine_tune(candidate, epochs, seed, bar)
+            if not tuned.better:
+                say(
+                    f"{candidate.budget_ms:g} ms: fine-tuning lost accuracy on the validation split "
+                    f"({tuned.val_begin:.2%} to {tuned.val_trained:.2%}), so the supernet's weights are kept"
+                )
 
 
 def _open_workshop(
@@ -260,7 +319,7 @@ def _deliver(
             made = workshop.build(candidate)
             delivered.append(made)
             row["trained"] = made.trained
-            row["weights"] = "trained" if made.trained else "untrained"
+            row["weights"], row["finetuning"] = made.metadata["weights"], made.finetuning
             row["test_accuracy"] = row["accuracy"] = made.test_accuracy
             row["file_accuracy"] = {}
             for path in of_network:

@@ -18,17 +18,21 @@ from pnag.data.load import ImageData, load_data
 from pnag.data.split import Normalisation, Shard
 from pnag.delivery.answer import ranking_of
 from pnag.delivery.export import QUANTISED, ExportReport, export_network
+from pnag.delivery.finetuning import FineTuned, fine_tune, settings
 from pnag.delivery.metadata import describe_network
 from pnag.delivery.weights import GivenWeights
 from pnag.errors import DataError, RunError
 from pnag.generator.generate import Candidate, Generator
 from pnag.runs.kept_images import load_images
-from pnag.runs.run import IMAGES, TABLE, Run
+from pnag.runs.run import FINETUNED, IMAGES, TABLE, Run
+from pnag.space.architecture import Architecture
 from pnag.space.search_space import SearchSpace
 from pnag.supernet.evaluation import accuracy, calibrated_subnet, calibration_batches
 from pnag.supernet.supernet import Supernet
+from pnag.supernet.training_config import preset
 from profiler.build.modules import Network, build_network, randomise
 from profiler.build.parity import Precision, bits_of_file, open_file
+from profiler.progress import Progress
 from profiler.verification.as_profiled import suffix_of
 
 TEST_IMAGES = 1000
@@ -38,13 +42,17 @@ _RUNTIME = ("name", "version", "precision", "threads")
 
 @dataclass(frozen=True)
 class Delivered:
-    """A network with the weights it has. `test_accuracy` is None where nothing could be measured."""
+    """A network with the weights it has. `test_accuracy` is None where nothing could be measured.
+
+    `finetuning` is the report of a network that was trained by itself, whether it then has those weights or not.
+    """
 
     candidate: Candidate
     network: Network
     trained: bool
     metadata: Mapping[str, Any]
     test_accuracy: float | None = None
+    finetuning: Mapping[str, Any] | None = None
     exports: list[ExportReport] = field(default_factory=list)
 
 
@@ -76,6 +84,8 @@ class Workshop:
         self._record = run.done("supernet")
         self._supernet: Supernet | None = None
         self.unexamined: str | None = None
+        self._tuned: dict[Architecture, FineTuned] = {}
+        self._calibrations: dict[int, list[Tensor]] = {}
         self._given = None if weights is None else GivenWeights.load(weights, self.space, photos)
         self.untrained = self._why_untrained()
         if self.untrained is not None or self._given is not None:
@@ -84,7 +94,7 @@ class Workshop:
         self._supernet = Supernet.load(run.directory / record["path"], self.space)
         if self._supernet.sha256() != record["sha256"]:
             raise RunError(f"{record['path']} is not the supernet that {run.directory} learnt from; train again")
-        self._calibration = self._calibration_images()
+        _ = self._calibration(self.space.resolution)
 
     @property
     def data(self) -> ImageData | None:
@@ -107,16 +117,22 @@ class Workshop:
             return None
         return data
 
-    def _calibration_images(self) -> list[Tensor]:
-        """What batch-norm is re-estimated on: kept in the run, or of the data set for a run of an older release."""
+    def _calibration(self, side: int) -> list[Tensor]:
+        """What batch-norm is re-estimated on at a resolution."""
+        if side not in self._calibrations:
+            self._calibrations[side] = self._calibration_images(side)
+        return self._calibrations[side]
+
+    def _calibration_images(self, side: int) -> list[Tensor]:
+        """Images kept in the run, or of the data set for a run of an older release."""
         record = self._record or {}
         about = record["data"]
         if "images" in record:
             normalisation = Normalisation(tuple(about["mean"]), tuple(about["std"]))
-            return load_images(self.run.path(IMAGES), normalisation)
+            return load_images(self.run.path(IMAGES), normalisation, side)
         if self._found_data is None:
             raise RunError(f"{self.unexamined}; {self.run.directory} needs it to deliver networks, train it again")
-        return calibration_batches(self._found_data)
+        return calibration_batches(self._found_data.at(side))
 
     def _why_untrained(self) -> str | None:
         if self._given is not None:
@@ -124,12 +140,12 @@ class Workshop:
         if self._record is None:
             return "the run learnt from accuracies alone and has no supernet; train with --data to get one"
         trained = SearchSpace.from_dict(self._record["space"])
-        mine, theirs = (self.space.resolution, self.space.classes), (trained.resolution, trained.classes)
-        if mine == theirs:
+        if set(self.space.sides) <= set(trained.sides) and self.space.classes == trained.classes:
             return None
+        mine, theirs = (",".join(map(str, space.sides)) for space in (self.space, trained))
         return (
-            f"the table is for {mine[0]} pixels and {mine[1]} classes, the supernet for {theirs[0]} and {theirs[1]}; "
-            f"profile with --resolution {theirs[0]} --classes {theirs[1]} to export trained ones"
+            f"the table is for {mine} pixels and {self.space.classes} classes, the supernet for {theirs} and "
+            f"{trained.classes}; profile with --resolution {theirs} --classes {trained.classes} to export trained ones"
         )
 
     def build(self, candidate: Candidate) -> Delivered:
@@ -141,18 +157,58 @@ class Workshop:
             network = build_network(self.space.decompose(architecture))
             randomise(network)
             return Delivered(candidate, network, False, self._describe(candidate, None))
-        network = calibrated_subnet(self._supernet, architecture, self._calibration)
+        tuned = self._tuned.get(architecture)
+        side = self._side(architecture)
+        network = tuned.network if tuned else calibrated_subnet(self._supernet, architecture, self._calibration(side))
         network = network.to(memory_format=torch.contiguous_format)
-        reached = None
-        if self.data is not None:
-            reached = accuracy(network, self.data.test, shard=self._shard(self.data))
-        return Delivered(candidate, network, True, self._describe(candidate, reached), reached)
+        reached = self._test_accuracy(network, side)
+        report = None
+        if tuned is not None:
+            others = self._test_accuracy(tuned.begin if tuned.better else tuned.trained, side)
+            report = tuned.report(*((others, reached) if tuned.better else (reached, others)))
+        return Delivered(candidate, network, True, self._describe(candidate, reached, report), reached, report)
+
+    def images_to_tune_on(self) -> ImageData:
+        """The data set of the run's supernet. Raises `RunError` where networks have not its weights, or it is gone."""
+        if self._given is None and (images := self._found_data) is not None:
+            return images
+        why = self.untrained or self.unexamined or "these weights are of a checkpoint that the run had no part in"
+        raise RunError(f"a network is fine-tuned on the images that its supernet was trained on: {why}")
+
+    def fine_tune(self, candidate: Candidate, epochs: float, seed: int, progress: Progress | None = None) -> FineTuned:
+        """Train the network of a candidate by itself: `build` then gives it these weights, where they are better.
+
+        `progress` is advanced to 100 in all. Raises what `images_to_tune_on` does.
+        """
+        images, supernet = self.images_to_tune_on(), self._supernet
+        assert supernet is not None
+        config, side = preset((self._record or {})["data_name"]), self._side(candidate.architecture)
+        self._tuned[candidate.architecture] = tuned = fine_tune(
+            supernet,
+            candidate.architecture,
+            images.at(side),
+            settings(config, epochs, seed),
+            self.run.path(FINETUNED),
+            calibration=self._calibration(side),
+            progress=progress,
+        )
+        return tuned
+
+    def _test_accuracy(self, network: Network, side: int) -> float | None:
+        if self.data is None:
+            return None
+        return accuracy(network, self.data.at(side).test, shard=self._shard(self.data))
+
+    def _side(self, architecture: Architecture) -> int:
+        return architecture.resolution or self.space.resolution
 
     def _shard(self, data: ImageData) -> Shard:
         """Every so-manyth image of the test split, so that all classes take part."""
         return 0, max(1, math.ceil(len(data.test) / max(1, self.test_images)))
 
-    def _describe(self, candidate: Candidate, reached: float | None) -> dict[str, Any]:
+    def _describe(
+        self, candidate: Candidate, reached: float | None, finetuning: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         generator = self.run.done("generator") or {}
         labels: Sequence[str] | None = None
         images: dict[str, Any] = {}
@@ -179,6 +235,7 @@ class Workshop:
             accuracy=reached,
             accuracy_source=source,
             ranking=ranking_of(candidate, self.generator),
+            finetuning=finetuning,
             hashes={
                 "table": self.table.content_sha256,
                 "archive": generator.get("archive_sha256"),
@@ -219,7 +276,7 @@ class Workshop:
         `advance` is told shares of the work on this file as they are done, 1 in all.
         """
         batch, precision = self.table.metadata.batch, self.precision(path.suffix)
-        side = delivered.candidate.architecture.resolution or self.space.resolution
+        side = self._side(delivered.candidate.architecture)
         matches, report_share = self.matches_table(path.suffix), advance or (lambda share: None)
         about = {**delivered.metadata, "matches_table": matches, "batch": batch}
         if not matches:
@@ -232,7 +289,7 @@ class Workshop:
             metadata=about,
             precision=precision,
             calibration=calibration,
-            examine=lambda file: self._examined(file, batch, report_share),
+            examine=lambda file: self._examined(file, batch, side, report_share),
             debug=debug,
         )
         report_share(1 - self._share_of_examining())
@@ -245,7 +302,7 @@ class Workshop:
         if self._given is not None and self._given.photos is not None:
             batches = self._given.batches(side)
         elif self._supernet is not None:
-            batches = self._calibration
+            batches = self._calibration(side)
         return torch.cat(batches)[:_QUANTISATION_IMAGES].contiguous() if batches else None
 
     def _measured_as(self) -> str:
@@ -256,23 +313,27 @@ class Workshop:
     def _share_of_examining(self) -> float:
         return 0.5 if self.data is not None else 0.0
 
-    def _examined(self, file: Path, batch: int, advance: Callable[[float], None]) -> dict[str, Any]:
+    def _examined(self, file: Path, batch: int, side: int, advance: Callable[[float], None]) -> dict[str, Any]:
         """The accuracy of a file itself, as its description says it; nothing without images."""
         if self.data is None:
             return {}
         share = self._share_of_examining() / self._seen(self.data)
-        reached = self.file_accuracy(file, batch, lambda images: advance(share * images))
+        reached = self.file_accuracy(file, batch, side, lambda images: advance(share * images))
         source = f"measured on {self.data.name}, {self._seen(self.data)} images of the test split, with this file"
         return {"accuracy": reached, "accuracy_source": source}
 
     def file_accuracy(
-        self, path: Path, batch: int = 1, advance: Callable[[int], None] = lambda images: None
+        self,
+        path: Path,
+        batch: int = 1,
+        side: int | None = None,
+        advance: Callable[[int], None] = lambda images: None,
     ) -> float | None:
-        """Share of the test images that a file for `batch` images classifies right; None without data."""
+        """Share of the test images, of that side, that a file for `batch` images classifies right; None without."""
         if self.data is None or path.suffix == ".json":
             return None
         run, right, seen = open_file(path), 0, 0
-        for images, labels in self.data.test.batches(batch, shard=self._shard(self.data)):
+        for images, labels in self.data.at(side).test.batches(batch, shard=self._shard(self.data)):
             filled = torch.cat([images, images[:1].expand(batch - len(images), -1, -1, -1)])
             right += int((run(filled.numpy()).argmax(1)[: len(labels)] == labels.numpy()).sum())
             seen += len(labels)

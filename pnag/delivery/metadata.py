@@ -47,6 +47,7 @@ def describe_network(
     accuracy: float | None = None,
     accuracy_source: str | None = None,
     ranking: Mapping[str, Any] | None = None,
+    finetuning: Mapping[str, Any] | None = None,
     hashes: Mapping[str, str | None] | None = None,
     runtime: Mapping[str, Any] | None = None,
     data: str | None = None,
@@ -56,7 +57,7 @@ def describe_network(
 
     `accuracy` (0 to 1) is that of these weights, None where it was not measured; it goes with `accuracy_source`, for
     instance "measured on digits test". `ranking` is the figure by which the network was chosen among others, and what
-    it is of: never an accuracy of the file.
+    it is of: never an accuracy of the file. `finetuning` is the report of a network that was trained by itself.
     `hashes` are SHA-256 by what they are of: table, archive, supernet, generator. `runtime` is what the table was
     measured with (name, version, precision, threads), `data` the images that the weights were trained on, `license`
     that of the weights; None where it is not known. Raises `ModelFileError` if
@@ -64,11 +65,12 @@ def describe_network(
     """
     if labels is not None and len(labels) != space.classes:
         raise ModelFileError(f"{len(labels)} labels for {space.classes} classes; give one name a class, or none")
+    tuned = finetuning is not None and finetuning["delivered"]
     return {
         "schema_version": SCHEMA_VERSION,
         "architecture": str(architecture),
         "space": space.to_dict(),
-        "weights": "trained" if trained else "untrained",
+        "weights": "finetuned" if tuned else "trained" if trained else "untrained",
         "budget_ms": budget_ms,
         "cost_ms": cost_ms,
         "device": device,
@@ -78,6 +80,7 @@ def describe_network(
         "accuracy": accuracy,
         "accuracy_source": accuracy_source,
         "ranking": None if ranking is None else dict(ranking),
+        "finetuning": None if finetuning is None else dict(finetuning),
         "labels": None if labels is None else list(labels),
         "input": {
             "height": space.resolution,
