@@ -11,6 +11,7 @@ from pnag.delivery.answer import ranking_of
 from pnag.generator.chosen import ChosenError, judge
 from pnag.generator.generate import Generator
 from pnag.generator.learning import train_generator
+from pnag.generator.policy import PolicySettings
 from pnag.space.tokens import Tokens
 from tests.tables import TINY, made_up_table
 
@@ -31,7 +32,7 @@ def generator() -> Generator:
     rng = np.random.default_rng(0)
     tokens = TINY.sample(40, rng)
     known = truth(tokens) + rng.normal(0, NOISE, len(tokens))
-    return train_generator(TINY, COSTS, tokens, np.clip(known, 0, 1), method="pnag", seed=0)
+    return train_generator(TINY, COSTS, tokens, np.clip(known, 0, 1), settings=PolicySettings(k=4, steps=20, hidden=16))
 
 
 def test_the_mean_is_taken_off_and_the_error_counts_how_well_it_is_known() -> None:
