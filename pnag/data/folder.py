@@ -60,13 +60,15 @@ class _Images:
         from torchvision.transforms import v2
 
         crop = v2.RandomResizedCrop(side, (self._augmentation.crop_area, 1.0))
-        return v2.Compose([crop, v2.RandomHorizontalFlip(0.5 if self._augmentation.flip else 0.0)])(image)
+        changed: Image = v2.Compose([crop, v2.RandomHorizontalFlip(0.5 if self._augmentation.flip else 0.0)])(image)
+        return changed
 
     @staticmethod
     def _plain(image: Image, side: int) -> Image:
         from torchvision.transforms import v2
 
-        return v2.Compose([v2.Resize(round(side * _RESIZE)), v2.CenterCrop(side)])(image)
+        plain: Image = v2.Compose([v2.Resize(round(side * _RESIZE)), v2.CenterCrop(side)])(image)
+        return plain
 
     def __len__(self) -> int:
         return len(self._samples)

@@ -232,8 +232,8 @@ class ImageData:
         """The data set with images of that side; as it is for None, and for its own."""
         if side is None or side == self.resolution:
             return self
-        parts = {"train": self.train.at(side), "val": self.val.at(side), "test": self.test.at(side)}
-        return replace(self, resolution=side, **parts)
+        train, val, test = (split.at(side) for split in (self.train, self.val, self.test))
+        return replace(self, resolution=side, train=train, val=val, test=test)
 
 
 def hash_arrays(*arrays: np.ndarray[Any, Any]) -> str:
