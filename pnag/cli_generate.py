@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -160,34 +160,14 @@ def generate(
     origin = origin_of(directory, generator, confidence)
     if targets or verify:
         workshop = _open_workshop(directory, weights, data, test_images, license_)
-        if finetune is not None:
-            workshop.images_to_tune_on()
-        paths = _paths(targets, budgets_ms)
-        deliver = partial(_deliver, workshop, debug=debug)
-        if finetune is not None and verify is None:
-            _fine_tune(workshop, found, finetune, seed)
-        delivered = deliver(found, paths, rows)
+        tune, measure = _tuning(workshop, finetune, seed), None
         if verify:
             reach = {"adb": adb, "serial": serial, "benchmark_model": benchmark_model}
             given = {name: value for name, value in reach.items() if value is not None}
             measure = partial(_verify, verify, workshop, allow_mismatch=allow_mismatch, **given)
-            tried = [*found]
-
-            def attempt(more: Sequence[Candidate], paths: Sequence[tuple[Path, ...]], rows: Rows) -> None:
-                tried.extend(more)
-                measure(deliver(more, paths, rows), rows)
-
-            measure(delivered, rows)
-            rows = close_loop(generator, found, rows, paths, attempts=attempts, attempt=attempt)
-            if finetune is not None:  # weights change no latency: what fits is found before any is trained
-                chosen = [_tried_as(row, tried) for row in rows]
-                _fine_tune(workshop, chosen, finetune, seed)
-                tuned = [row_of(candidate, generator) for candidate in chosen]
-                measure(deliver(chosen, paths, tuned), tuned)
-                rows = [
-                    new | {"attempts": row["attempts"], "tried": row["tried"]}
-                    for new, row in zip(tuned, rows, strict=True)
-                ]
+        deliver = partial(_deliver, workshop, debug=debug)
+        paths = _paths(targets, budgets_ms)
+        rows = _made(generator, found, paths, deliver=deliver, tune=tune, measure=measure, attempts=attempts)
         _save_cards(rows)
     if csv is not None:
         save_csv(csv, rows)
@@ -223,6 +203,43 @@ def _paths(targets: Sequence[Path], budgets_ms: Sequence[float]) -> list[tuple[P
     """The files of each budget's network."""
     of_targets = (file_names(target, budgets_ms) for target in targets)
     return list(zip(*of_targets, strict=True)) or [()] * len(budgets_ms)
+
+
+def _made(
+    generator: Generator,
+    found: Sequence[Candidate],
+    paths: Sequence[tuple[Path, ...]],
+    *,
+    deliver: Callable[[Sequence[Candidate], Sequence[tuple[Path, ...]], Rows], list[Delivered]],
+    tune: Callable[[Sequence[Candidate]], None] | None,
+    measure: Callable[[Sequence[Delivered], Rows], None] | None,
+    attempts: int,
+) -> Rows:
+    """Rows of networks that are built and exported; fine-tuned by `tune` and measured by `measure`, if there are these.
+
+    Weights change no latency: of networks that are measured, the ones that fit are found before any is trained.
+    """
+    rows = [row_of(candidate, generator) for candidate in found]
+    if tune is not None and measure is None:
+        tune(found)
+    delivered = deliver(found, paths, rows)
+    if measure is None:
+        return rows
+    tried = [*found]
+
+    def attempt(more: Sequence[Candidate], beside: Sequence[tuple[Path, ...]], rows: Rows) -> None:
+        tried.extend(more)
+        measure(deliver(more, beside, rows), rows)
+
+    measure(delivered, rows)
+    rows = close_loop(generator, found, rows, paths, attempts=attempts, attempt=attempt)
+    if tune is None:
+        return rows
+    chosen = [_tried_as(row, tried) for row in rows]
+    tune(chosen)
+    tuned = [row_of(candidate, generator) for candidate in chosen]
+    measure(deliver(chosen, paths, tuned), tuned)
+    return [new | {"attempts": row["attempts"], "tried": row["tried"]} for new, row in zip(tuned, rows, strict=True)]
 
 
 def _tried_as(row: Row, tried: Sequence[Candidate]) -> Candidate:
@@ -273,7 +290,15 @@ def _check_finetune(epochs: float | None, weights: Path | None, *, wanted: bool)
         raise typer.BadParameter(f"--finetune {epochs:g} is for networks that are made; give --export or --verify")
 
 
-def _fine_tune(workshop: Workshop, found: Sequence[Candidate], epochs: float, seed: int) -> None:
+def _tuning(workshop: Workshop, epochs: float | None, seed: int) -> Callable[[Sequence[Candidate]], None] | None:
+    """What fine-tunes networks, if that is asked for; says at once where there are no images for it."""
+    if epochs is None:
+        return None
+    workshop.images_to_tune_on()
+    return partial(_fine_tune, workshop, epochs=epochs, seed=seed)
+
+
+def _fine_tune(workshop: Workshop, found: Sequence[Candidate], *, epochs: float, seed: int) -> None:
     """Train each network once, by itself; a training that was interrupted goes on."""
     candidates = list({candidate.architecture: candidate for candidate in found}.values())
     lock = workshop.run.directory / f"{FINETUNED}.lock"
