@@ -152,7 +152,9 @@ def test_a_cache_that_cannot_be_written_is_read_all_the_same(tmp_path, monkeypat
 def test_a_file_is_made_again_when_what_it_depends_on_is_another(tmp_path, monkeypatch, what):
     """Exporter, weights and layers: none of them is in the file's name by chance."""
     cache, made = ArtefactCache(tmp_path), []
-    monkeypatch.setattr(export_onnx, "write_onnx", lambda module, shape, path: made.append(path) or path.touch())
+    monkeypatch.setattr(
+        export_onnx, "write_onnx", lambda module, shape, path, precision: made.append(path) or path.touch()
+    )
     factory, spec = open_factory("onnx", cache, 1), BLOCK
     factory.make("a", [spec])
     factory.make("a", [spec])
