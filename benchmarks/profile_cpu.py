@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 from benchmarks.report import RESULTS, machine, report, versions
 from lut.files import replacing
 from lut.table import LatencyTable
+from profiler.refit import visits_path
 
 
 def profile(folder: Path, number: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -64,6 +66,13 @@ def differences(folder: Path) -> list[float]:
     )
 
 
+def keep(table: Path, place: Path) -> None:
+    """Copy a table and the timings beside it."""
+    for path in (table, visits_path(table)):
+        with replacing(place if path is table else visits_path(place)) as there:
+            shutil.copyfile(path, there)
+
+
 def main() -> None:
     """Measure, and write `results/profile_cpu.md` and `.json` (`--folder` for another place)."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -74,12 +83,15 @@ def main() -> None:
     parser.add_argument("--holdout", type=int, default=20)
     parser.add_argument("--name", default="profile_cpu")
     parser.add_argument("--folder", type=Path, default=RESULTS)
+    parser.add_argument("--keep", type=Path, help="Keep the second table here, with its timings.")
     options = parser.parse_args()
     before = machine()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         documents = [profile(folder, number, options) for number in (1, 2)]
         apart = differences(folder)
+        if options.keep:
+            keep(folder / "2.parquet", options.keep)
     notes = [
         f"Block latencies of the two tables differ by {100 * statistics.median(apart):.2f} % in the median, "
         f"{100 * apart[int(0.9 * len(apart))]:.2f} % at the 90th percentile, {100 * apart[-1]:.2f} % at most.",
