@@ -114,7 +114,7 @@ def main() -> int:
     times, mape = rows[1]["time, s"] / rows[0]["time, s"], rows[1]["MAPE, %"] / 100
     notes = [
         f"{len(space.blocks())} blocks at {given.resolution} pixels, {given.calibrate} networks to calibrate with and "
-        f"{given.holdout} to judge by, on a fake phone: its times are set, and noisy by 0.6 %. The wandering phone took "
+        f"{given.holdout} to judge by, on a fake phone: its times are set, and noisy by 0.6 %. The wandering one took "
         f"{times:.2f} times as long (at most {MOST_TIMES:g}); MAPE may be {MOST_MAPE:.0%}."
     ]
     report("phone_wander", "A phone whose speed wanders within seconds", rows, notes)

@@ -1,7 +1,7 @@
 """The main job from start to end on this machine: measure, train, generate, export, verify.
 
-Run with `python -m pnag.demo [FOLDER]`. It types the project's own commands, as a user would, for images of
-the size of the data it trains on: scikit-learn's digits at 32 pixels, 10 classes.
+Run with `python -m pnag.demo [FOLDER]`. It types the project's own commands, as a user would, for scikit-learn's digits
+(32 pixels, 10 classes) and a small space of its own, described in a file as a user's would be: 35 blocks.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lut.files import replacing
 from pnag.errors import InfeasibleBudgetError
 from profiler.console import print_text, say
 
+DEVICE = "cpu_tflite"  # whose runtime is that of the exported files
 _SHARES = (0.25, 0.5, 0.75)
 _WIDTHS = (10, 12, 12, 8, 12, 14, 16)
 
@@ -63,22 +65,42 @@ def report(networks: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+# Half as wide as the program's spaces, four units, fewer choices: weights that fit a cache, files that are soon made.
+SPACE = """\
+name = "demo"
+width = 0.5
+resolution = 32
+classes = 10
+depths = [2, 3]
+kernels = [3, 5]
+expands = [3, 6]
+unit_channels = [24, 40, 80, 160]
+unit_strides = [2, 2, 2, 2]
+unit_activations = ["relu", "relu", "hswish", "hswish"]
+unit_squeeze_excite = [false, true, false, true]
+"""
 # How much there is to it: short of what there is, to be short.
-_TABLE = "--resolution 32 --classes 10 --calibrate 24 --holdout 12 --max-minutes 2.2"
+TABLE_SIZE = "--calibrate 24 --holdout 12 --max-minutes 1.5"
 _LEARNING = "--epochs 10 --architectures 100"
 
 
-def demonstrate(folder: Path, table_size: str = _TABLE, learning: str = _LEARNING) -> list[dict[str, Any]]:
-    """Measure, train and generate into `folder`; what pnag-generate says of its networks.
+def demonstrate(
+    folder: Path, table_size: str = TABLE_SIZE, learning: str = _LEARNING, space: str = SPACE
+) -> list[dict[str, Any]]:
+    """Measure, train and generate into `folder`, in a space of that TOML text; what pnag-generate says of its networks.
 
     It can be run again in the same folder: what was interrupted goes on, a supernet that is trained stays.
     """
-    table, run = folder / "cpu.parquet", folder / "run"
-    run_command(f"pnag-profile --device cpu {table_size} --out {table}".split(), again=True)
+    table, run, space_file = folder / f"{DEVICE}.parquet", folder / "run", folder / "space.toml"
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(space_file) as path:
+        path.write_text(space, encoding="utf-8")
+    measuring = f"pnag-profile --device {DEVICE} --space {space_file} {table_size} --out {table}"
+    run_command(measuring.split(), again=True)
     trained = run_command(f"pnag-train --lut {table} --data digits {learning} --out {run}".split(), again=True)
     budgets = budgets_within(*trained["budgets_ms"])
-    exports = ["--export", str(folder / "digits.tflite"), "--export", str(folder / "digits.onnx")]
-    answer = run_command(["pnag-generate", *budgets, "--from", str(run), *exports, "--verify", "cpu"])
+    export = ["--export", str(folder / "digits.tflite")]
+    answer = run_command(["pnag-generate", *budgets, "--from", str(run), *export, "--verify", DEVICE])
     networks: list[dict[str, Any]] = answer["networks"]
     return networks
 
@@ -92,10 +114,9 @@ def main() -> None:
     print_text("measured is at the table's speed, now as the machine is at the moment")
     print_text(f"files in {folder.resolve()}, {time.monotonic() - started_s:.0f} s in all")
     if over := [network for network in networks if not network["kept"]]:
-        print_text(
-            f"{len(over)} of {len(networks)} networks measured above their budget; pnag-lut show {folder}/cpu.parquet"
-        )
-        print_text("says how well this table predicts, and --confidence 0.99 leaves a wider margin")
+        print_text(f"{len(over)} of {len(networks)} networks measured above their budget")
+        print_text(f"pnag-lut show {folder}/{DEVICE}.parquet says how well this table predicts;")
+        print_text("--confidence 0.99 leaves a wider margin")
 
 
 if __name__ == "__main__":

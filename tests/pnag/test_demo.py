@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pnag.demo import budgets_within, demonstrate, report
+from pnag.demo import DEVICE, budgets_within, demonstrate, report
 
 SPACE = """
 name = "small"
@@ -24,15 +24,9 @@ unit_squeeze_excite = [true]
 final_expand_channels = 64
 feature_channels = 64
 """
+SIZE = "--resolution 32 --classes 10 --calibrate 4 --holdout 3 --max-minutes 2 --stop rounds,min_rounds=3"
 LEARNING = "--epochs 0.5 --architectures 20 --method random"
 _LONGEST_S = 240.0
-
-
-def size(folder: Path) -> str:
-    path = folder / "small.toml"
-    path.write_text(SPACE)
-    short = "--calibrate 4 --holdout 3 --max-minutes 2 --stop rounds,min_rounds=3"
-    return f"--space {path} --resolution 32 --classes 10 {short}"
 
 
 def test_budgets_lie_within_the_range():
@@ -54,15 +48,15 @@ def test_it_works_after_an_interrupt_and_again_at_once(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from pnag.demo import demonstrate; demonstrate(pathlib.Path(sys.argv[1]), *sys.argv[2:])"
     )
-    words = [sys.executable, "-c", code, str(tmp_path), size(tmp_path), LEARNING]
+    words = [sys.executable, "-c", code, str(tmp_path), SIZE, LEARNING, SPACE]
     first = subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until_s = time.monotonic() + _LONGEST_S
-    while not (tmp_path / "cpu.journal").exists() and first.poll() is None and time.monotonic() < until_s:
+    while not (tmp_path / f"{DEVICE}.journal").exists() and first.poll() is None and time.monotonic() < until_s:
         time.sleep(0.05)
     os.killpg(first.pid, signal.SIGINT)
     assert first.wait() != 0
     for _ in range(2):
-        networks = demonstrate(tmp_path, size(tmp_path), LEARNING)
+        networks = demonstrate(tmp_path, SIZE, LEARNING, SPACE)
         assert len(networks) == 3
         for network in networks:
             assert network["measured_ms"] > 0
