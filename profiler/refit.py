@@ -20,7 +20,7 @@ from profiler.errors import JournalError
 from profiler.measure.estimator import ESTIMATORS
 from profiler.measure.measurement import Levelled, Measurement, Visit, judged
 from profiler.measure.reference import Level
-from profiler.measure.wander import gives_aggregates, level_out, wanders
+from profiler.measure.wander import levelled_where_better, wanders
 
 _VERSION = 1
 _USUAL_LIMIT, _USUAL_CI = 0.05, 0.01
@@ -74,20 +74,19 @@ def refitted(table: LatencyTable, visits: Sequence[Visit], statistic: str) -> La
         if visit.round >= 0:
             by_unit.setdefault(visit.unit, []).append(judged(visit, level.is_usual))
     wanted_ci = float(sampling.get("stop", {}).get("relative_ci", _USUAL_CI))
+    measured = {
+        entry.block: Measurement(entry.block, tuple(by_unit[entry.block]), estimator=estimator, stopped=entry.reason)
+        for entry in table.entries
+        if not entry.failed and entry.block in by_unit
+    }
     levelled: Mapping[str, Levelled] = {}
-    wandering = wanders([visit.median_ms for visit in readings], level.is_usual)
-    if estimator.undisturbed and wandering and gives_aggregates(by_unit):
-        levelled = level_out(by_unit)
+    if estimator.undisturbed:
+        wandering = wanders([visit.median_ms for visit in readings], level.is_usual)
+        levelled = levelled_where_better(measured, wandering=wandering, wanted_ci=wanted_ci)
     entries = []
     for entry in table.entries:
-        seen = by_unit.get(entry.block, ())
-        measured = Measurement(
-            entry.block,
-            tuple(seen),
-            estimator=estimator,
-            stopped=entry.reason,
-            levelled=levelled.get(entry.block),
-        )
-        entries.append(entry if entry.failed or not seen else measured.entry(entry.role, entry.blocks, wanted_ci))
+        if (one := measured.get(entry.block)) is not None:
+            one = replace(one, levelled=levelled.get(entry.block))
+        entries.append(one.entry(entry.role, entry.blocks, wanted_ci) if one else entry)
     about = replace(table.metadata, sampling={**sampling, "statistic": statistic})
     return LatencyTable(tuple(entries), about).calibrated()

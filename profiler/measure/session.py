@@ -23,13 +23,13 @@ from devices.backend import Artefact, Backend, DeviceState, Samples, Slice
 from devices.errors import MeasurementError
 from profiler.measure.estimator import ESTIMATORS, relative_ci
 from profiler.measure.journal import Journal
-from profiler.measure.measurement import Measurement, Visit, calls_of, judged
+from profiler.measure.measurement import Levelled, Measurement, Visit, calls_of, judged
 from profiler.measure.plan import Unit
 from profiler.measure.program_pool import ProgramPool
 from profiler.measure.reference import ReferenceMonitor
 from profiler.measure.stopping import StopRule, StopSettings, stop_rule
 from profiler.measure.time_share import TimeShare
-from profiler.measure.wander import gives_aggregates, level_out, wanders
+from profiler.measure.wander import levelled_where_better, wanders
 from profiler.progress import Progress
 
 _LONGEST_SEGMENT = 48  # visits, for devices on which a visit takes no time to speak of
@@ -162,9 +162,7 @@ class Session:
 
     def _wanders(self) -> bool:
         """Whether the device's speed wanders and is to be taken out of all visits together."""
-        if not self._estimator.undisturbed or not wanders(self._monitor.readings_ms, self._monitor.is_usual):
-            return False
-        return gives_aggregates(self._visits)
+        return self._estimator.undisturbed and wanders(self._monitor.readings_ms, self._monitor.is_usual)
 
     def _judged(self, visit: Visit) -> Visit:
         return judged(visit, self._monitor.is_usual) if self._monitor.readings_ms else visit
@@ -298,10 +296,9 @@ class Session:
     # -- result ---------------------------------------------------------------------------------------
 
     def _result(self) -> SessionResult:
-        levelled = level_out(self._visits) if self._wanders() else {}
-        measurements = {
-            unit.name: replace(self._measurement(unit), levelled=levelled.get(unit.name)) for unit in self._units
-        }
+        plain = {unit.name: self._measurement(unit) for unit in self._units}
+        levelled = self._levelled(plain)
+        measurements = {name: replace(one, levelled=levelled.get(name)) for name, one in plain.items()}
         visits = [visit for measurement in measurements.values() for visit in measurement.visits]
         timed = [visit for visit in visits if not visit.failure]
         quality = {
@@ -310,7 +307,7 @@ class Session:
             "resumed_visits": self._resumed,
             "segments": self._segments,
             "off_segments": self._off_segments,
-            "wandering": self._wanders(),
+            "wandering": bool(levelled),
             "waited_s": round(self._monitor.waited_s, 3),
             "reference_block": self._reference,
             "reference_ms": self._monitor.level_ms if self._monitor.readings_ms else None,
@@ -323,6 +320,12 @@ class Session:
         }
         complete = all(map(self.finished, self._units))
         return SessionResult(measurements, complete, quality, frozenset(self._share.left_out))
+
+    def _levelled(self, measured: Mapping[str, Measurement]) -> Mapping[str, Levelled]:
+        if not self._estimator.undisturbed:
+            return {}
+        wanted = self._sampling.stop.relative_ci
+        return levelled_where_better(measured, wandering=self._wanders(), wanted_ci=wanted)
 
     def _measurement(self, unit: Unit) -> Measurement:
         visits = tuple(map(self._judged, self._visits[unit.name]))

@@ -35,10 +35,36 @@ class Phone(FakeBackend):
         return Samples((factor * median(samples.times_ms),), runs=samples.runs)
 
 
+class Host(Phone):
+    """All calls of each visit, as a runtime in this process gives them."""
+
+    def visit(self, artefact, how):
+        factor = self._slower_now()
+        samples = FakeBackend.visit(self, artefact, how)
+        return Samples(tuple(factor * time for time in samples.times_ms), runs=samples.runs)
+
+
+class Neighbour:
+    """Somebody else's work on the same core: there most of the time, for some seconds; rarely a visit is hit hard."""
+
+    def __init__(self, clock):
+        self._clock, self._rng, self._until_s, self._factor = clock, np.random.default_rng(3), 0.0, 1.0
+
+    def __call__(self):
+        while self._until_s <= self._clock():
+            self._until_s += self._rng.uniform(2.0, 8.0)
+            self._factor = 1.3 if self._rng.random() < 0.75 else 1.0
+        return self._factor * (2.0 if self._rng.random() < 0.05 else 1.0)
+
+
 def session_of(width):
     setup = Setup(units=BLOCKS)
+    return session_on(setup, Phone, Wander(setup.clock, width=width))
+
+
+def session_on(setup, device, slower_now):
     settings = FakeSettings(noise=0.01)
-    setup.backend = Phone(Wander(setup.clock, width=width), settings=settings, pass_time=setup.clock.work)
+    setup.backend = device(slower_now, settings=settings, pass_time=setup.clock.work)
     result = setup.run(SAMPLING)
     return (
         result,
@@ -62,6 +88,24 @@ def test_a_phone_whose_speed_wanders_takes_little_longer_and_is_nearly_as_well_k
     assert entry.flags == ("levelled",)
     assert entry.ci_low_ms < entry.latency_ms < entry.ci_high_ms
     assert entry.rounds == 10
+
+
+def test_on_a_shared_host_blocks_are_known_beside_one_another_though_most_visits_are_disturbed():
+    setup = Setup(units=BLOCKS)
+    result, _, ratios = session_on(setup, Host, Neighbour(setup.clock))
+    assert result.quality["wandering"]
+    middle = median(ratios.values())
+    apart = [abs(ratio / middle - 1) for ratio in ratios.values()]
+    assert np.mean(apart) < 0.01
+    assert max(apart) < 0.03
+
+
+def test_a_visit_that_was_hit_hard_counts_for_little():
+    times = [1.0, 1.01, 0.99, 1.0, 1.01, 0.99, 1.0, 1.0]
+    b = visits_of([2 * time for time in times], [i + 0.5 for i in range(8)])
+    at_s = [float(i) for i in range(8)]
+    calm, struck = (level_out({"a": visits_of(a, at_s), "b": b})["a"].latency_ms for a in (times, [*times[:-1], 3.0]))
+    assert struck == pytest.approx(calm, rel=0.02)
 
 
 def visits_of(times, at_s):
