@@ -33,8 +33,9 @@ class Pool:
         `fallback` (n or 1, length) where it keeps none.
         """
         within = np.where(kept, self.accuracy, -np.inf)
-        best = self.tokens[within.argmax(axis=1)]
-        return np.where(kept.any(axis=1)[:, None], best, fallback)
+        best = within.argmax(axis=1)
+        known = np.isfinite(within[np.arange(len(kept)), best])
+        return np.where(known[:, None], self.tokens[best], fallback)
 
     def measured(self, tokens: Tokens, otherwise: Array) -> Array:
         """The accuracies known for architectures, shape (n,); `otherwise` for those not in the pool."""
