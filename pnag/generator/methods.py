@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.accuracy.nearby import MOST_ROWS, fit_nearby
+from pnag.accuracy.nearby import MOST_ROWS, Nearby, fit_nearby
+from pnag.accuracy.network import AccuracyNetwork
 from pnag.accuracy.predictor import Predictor
 from pnag.accuracy.predictor_fit import fit_predictor
 from pnag.errors import PnagError
 from pnag.generator.generate import Generator
 from pnag.generator.policy import PolicySettings, train_policy
+from pnag.generator.population import search_budgets
 from pnag.search.additive import best_sums, fit_additive
 from pnag.search.evaluator import Evaluator, RuleEvaluator
 from pnag.search.evolution import Ask, evolve, evolve_population
@@ -30,13 +32,15 @@ from pnag.search.refine import Refiner
 from pnag.space.budget import spaced_budgets
 from pnag.space.cost import CostModel
 from pnag.space.tokens import Tokens
-from profiler.progress import Share
+from profiler.progress import Part, Share
 
 Array = NDArray[np.float64]
 
 SEARCHED_BUDGETS = 5
 _EXAMPLE_STEPS = 3
 PREDICTOR_SHARE = 0.4  # of the time, with 2,000 architectures
+_NO_REACH = 0.02  # layers: a network that differs in one has nothing of what is known
+_SEARCH_SHARE = 0.7  # of the time that follows the predictor, where there is such a search
 
 
 @dataclass(frozen=True)
@@ -97,24 +101,41 @@ class Method:
 def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
     """LSTM under a rule; `steps` exchanges of refinement for examples and answers, 0 for policy gradient alone.
 
-    What is refined counts on known networks near it; the best known network is an answer to fall back on.
+    What is refined counts on known networks near it; the best known network is an answer to fall back on. Under a model
+    of accuracies, which can be asked without end, all budgets are searched first: what is found is known too.
     """
     costs, predictor = problem.costs, problem.predictor()
+    report: Share = problem.report_rest
     if not steps:
-        evaluator, memory, best = RuleEvaluator(predictor, rule), None, None
-    else:
-        behind = behind_frontier(costs(problem.tokens), problem.accuracy)
-        near = np.argsort(behind, kind="stable")[:MOST_ROWS]
-        evaluator = RuleEvaluator(predictor, rule, fit_nearby(predictor, problem.tokens[near], problem.accuracy[near]))
-        memory, best = problem.memory(evaluator), problem.tokens[behind == 0]
-        memory.offer(best)
-    policy = train_policy(
-        costs, evaluator, problem.policy, memory=memory, seed=problem.seed, report=problem.report_rest
-    )
-    if memory is None or best is None:
+        evaluator = RuleEvaluator(predictor, rule)
+        policy = train_policy(costs, evaluator, problem.policy, memory=None, seed=problem.seed, report=report)
         return Generator(costs, evaluator, policy, steps=0)
+    behind = behind_frontier(costs(problem.tokens), problem.accuracy)
+    near = np.argsort(behind, kind="stable")[:MOST_ROWS]
+    evaluator = RuleEvaluator(predictor, rule, _known(predictor, problem.tokens[near], problem.accuracy[near]))
+    memory, best = problem.memory(evaluator), problem.tokens[behind == 0]
+    if isinstance(predictor, AccuracyNetwork):
+        found = search_budgets(
+            predictor, costs, np.random.default_rng([problem.seed, 19]), generations=problem.policy.generations,
+            known=best, report=Part(report, 0, _SEARCH_SHARE),
+        )  # fmt: skip
+        best, report = np.concatenate([best, found]), Part(report, _SEARCH_SHARE, 1 - _SEARCH_SHARE)
+    memory.offer(best)
+    policy = train_policy(costs, evaluator, problem.policy, memory=memory, seed=problem.seed, report=report)
     known = np.unique(np.concatenate([memory.networks, best]), axis=0)
     return Generator(costs, evaluator, policy.calibrated(costs, problem.seed), steps=steps, known=known)
+
+
+def _known(predictor: Predictor, tokens: Tokens, accuracy: Array) -> Nearby | None:
+    """What known networks (m, length) say beyond the predictor, from their accuracies (m,).
+
+    Beside a model of accuracies they are its source's own, without noise: they count with what is known, and all other
+    networks with the prediction and its whole error.
+    """
+    if not isinstance(predictor, AccuracyNetwork):
+        return fit_nearby(predictor, tokens, accuracy)
+    residual = accuracy - predictor(tokens)
+    return Nearby(predictor.space, tokens, residual, reach=_NO_REACH, share=1.0, error=predictor.error)
 
 
 def _pnag(problem: Problem) -> Generator:

@@ -37,6 +37,7 @@ Array = NDArray[np.float64]
 class PolicySettings:
     """How the generator is trained.
 
+    `generations`: of the search of all budgets before the training, where accuracies can be asked without end.
     `k` anchor budgets, evenly spaced over the table's range; `between`: whether budgets between them are
     drawn too. `group` architectures per budget and step. `examples`: how many remembered networks each step
     learns from, 0 for policy gradient alone; they need an evaluator that can be refined under.
@@ -46,6 +47,7 @@ class PolicySettings:
     divided by this, so that samples stray less from what was learnt.
     """
 
+    generations: int = 400
     k: int = 10
     between: bool = True
     steps: int = 160

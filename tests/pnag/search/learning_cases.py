@@ -31,7 +31,7 @@ TINY = SearchSpace(
 
 TWO_SIDES = replace(TINY, resolution=48, resolutions=(32, 48))
 
-QUICK = PolicySettings(k=3, steps=15, group=8, hidden=12, width=6, examples=16)
+QUICK = PolicySettings(k=3, steps=15, group=8, hidden=12, width=6, examples=16, generations=4)
 
 
 @cache
