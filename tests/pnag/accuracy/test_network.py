@@ -107,19 +107,19 @@ def test_a_generator_predicts_with_it_after_it_was_read_back(tmp_path: Path):
         assert candidate.accuracy == pytest.approx(np.clip(network(TINY.encode([candidate.architecture])), 0, 1)[0])
         within = costs(every) <= candidate.limit_ms
         best.append(network(every[within]).max() - candidate.accuracy)
-    assert np.mean(best) < 0.1 * np.ptp(network(every))
+    assert max(best) <= network.error  # an unknown network must promise more than its error to replace a known one
 
 
 def test_the_model_that_ships_predicts_what_the_archive_beside_it_holds():
     space = load_space()
-    for side, most in ((160, 0.003), (224, 0.001)):
+    for side in (160, 224):
         shipped = AccuracyArchive.load(SHIPPED[DEFAULT], replace(space, resolution=side))
         model = model_of(SHIPPED[DEFAULT], shipped)
         assert model is not None
         assert model.sides == (side,)
         errors = model(shipped.tokens) - shipped.accuracy
-        assert np.sqrt(np.mean(errors**2)) < most
-        assert 0 < model.error < 0.0025
+        assert np.sqrt(np.mean(errors**2)) < 0.002  # these rows took no part in the distillation
+        assert 0 < model.error < 0.0015
         assert np.corrcoef(model(shipped.tokens), shipped.accuracy)[0, 1] > 0.99
 
 
