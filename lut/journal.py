@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from lut.errors import LutError, OutputError
+from lut.formats.canonical import parse_json
 
 
 class DamagedJournalError(LutError):
@@ -34,7 +35,7 @@ def _whole(path: Path) -> tuple[tuple[Any, ...], int]:
         return (), 0
     length = content.rfind(b"\n") + 1
     try:
-        return tuple(json.loads(line) for line in content[:length].split(b"\n")[:-1]), length
+        return tuple(parse_json(line) for line in content[:length].split(b"\n")[:-1]), length
     except ValueError as error:
         raise DamagedJournalError(f"{path} is damaged ({error}); remove it, or start over with --fresh") from error
 

@@ -18,7 +18,7 @@ import typer
 
 from lut.errors import OutputError
 from lut.version import tool_version
-from lut.words import encodable
+from lut.words import encodable, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -38,6 +38,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 SCHEMA_VERSION = 1  # of all documents of --json: raised where a key goes, or means another thing
 INTERRUPTED = 130
+_LONGEST_LINE = 2000
 _LINE_EVERY_S = 10.0
 _LEAST_KNOWN = 0.01  # of the work, before what is left can be estimated from it
 
@@ -101,8 +102,7 @@ def _message(error: Exception) -> str:
 
 
 def _fail(name: str, message: str, code: int) -> NoReturn:
-    line = " ".join(message.split())
-    print(f"{name}: {line}", file=sys.stderr)  # noqa: T201
+    print(f"{name}: {printable(message, _LONGEST_LINE)}", file=sys.stderr)  # noqa: T201
     sys.exit(code)
 
 

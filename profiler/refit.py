@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lut.files import replacing
+from lut.formats.canonical import parse_json
 from lut.table import LatencyTable
 from profiler.errors import JournalError
 from profiler.measure.estimator import ESTIMATORS
@@ -23,6 +24,7 @@ from profiler.measure.reference import Level
 from profiler.measure.wander import levelled_where_better, wanders
 
 _VERSION = 1
+_MOST_BYTES = 256 << 20  # of what it unpacks to
 _USUAL_LIMIT, _USUAL_CI = 0.05, 0.01
 
 
@@ -45,9 +47,13 @@ def load_visits(path: Path, created: str) -> tuple[Visit, ...]:
     Raises `JournalError` if they are missing, damaged or another table's.
     """
     try:
-        header, *rows = gzip.decompress(path.read_bytes()).splitlines()
-        about = json.loads(header)
-        visits = tuple(Visit.from_json(json.loads(row)) for row in rows)
+        with gzip.open(path) as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ValueError(f"it unpacks to more than {_MOST_BYTES >> 20} MiB")
+        header, *rows = content.splitlines()
+        about = parse_json(header)
+        visits = tuple(Visit.from_json(parse_json(row)) for row in rows)
     except FileNotFoundError as error:
         raise JournalError(
             f"no visits at {path}; they lie beside a table that was measured, take them along"

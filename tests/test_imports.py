@@ -28,7 +28,19 @@ ROOMS = {
         "profile",
         "report",
     ),
-    "pnag": ("errors", "space", "data", "accuracy", "supernet", "search", "generator", "runs", "delivery", "demo"),
+    "pnag": (
+        "errors",
+        "arrays",
+        "space",
+        "data",
+        "accuracy",
+        "supernet",
+        "search",
+        "generator",
+        "runs",
+        "delivery",
+        "demo",
+    ),
 }
 MOST_MODULES = 12
 MOST_LEVELS = 8

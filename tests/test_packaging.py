@@ -51,3 +51,18 @@ def test_a_tested_version_is_written_down_for_every_dependency():
     tested = {distribution(line) for line in lines if line and not line.startswith("#")}
     declared = {distribution(requirement) for requirement in PROJECT["project"]["dependencies"]}
     assert declared <= tested, f"constraints.txt lacks {', '.join(sorted(declared - tested))}"
+
+
+OF_OTHERS = {"onnxruntime-gpu"}  # takes the place of a dependency
+ADVICE = re.compile(r"pip install (?:-\S+ )*'?([A-Za-z][\w-]*)")
+
+
+def test_advice_names_only_packages_that_are_depended_on():
+    """Not this project's own name either: on the index it may belong to somebody else."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    needed = [*PROJECT["project"]["dependencies"], *(name for names in extras.values() for name in names)]
+    known = {distribution(requirement) for requirement in needed} | OF_OTHERS
+    places = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(p for o in OURS for p in (ROOT / o).rglob("*.py"))]
+    named = {name for path in places for name in ADVICE.findall(path.read_text(encoding="utf-8"))}
+    assert "adb-shell" in named
+    assert {name.lower() for name in named} <= known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -189,7 +190,7 @@ class AndroidBackend:
                 if last:
                     raise MeasurementError(f"{error} (tried {_ATTEMPTS} times)") from error
             else:
-                clocks = [int(word) / 1000 for word in finished.note.split() if word.isdecimal()]
+                clocks = [int(word) / 1000 for word in finished.note.split() if re.fullmatch(r"\d{1,9}", word)]
                 self._last_clock_mhz = max(clocks, default=None)
                 return report, self._session.clock() - started
         raise MeasurementError("benchmark_model lacks flag after flag; take a newer build of it")

@@ -24,7 +24,7 @@ _NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?nan|[-+]?inf"
 # 'INFO: ' since 2023, '[file:line] ' from LiteRT, 'I tflite  : ' in a log; 'Timings (microseconds): count=' is
 # the op profiler's sum over the operators of a node, and must not match.
 _PREFIX = r"(?:(?:INFO|I)\s*(?:tflite\s*)?:\s*)?(?:I\d{4} \S+\s+)?(?:\[[^\]]*\]\s*)?"
-_STAT = re.compile(rf"^\s*{_PREFIX}count=(?P<count>\d+)(?P<rest>(?:\s.*)?)$")
+_STAT = re.compile(rf"^\s*{_PREFIX}count=(?P<count>\d{1, 9})(?P<rest>(?:\s.*)?)$")
 _FIELD = re.compile(rf"(\w+)=({_NUMBER})")
 _SUMMARY = re.compile(rf"^\s*{_PREFIX}(?:Average inference timings|Inference timings) in us: (?P<rest>.*)$")
 _SUMMARY_FIELD = re.compile(
@@ -32,7 +32,7 @@ _SUMMARY_FIELD = re.compile(
 )
 _LITERT = re.compile(
     rf"^\s*{_PREFIX}(?P<name>Model initialization|Warmup \(first\)|Warmup \(avg\)|Inference \(avg\)):"
-    rf"\s+(?P<value>{_NUMBER})\s*(?P<unit>us|ms|s)\b(?:\s*\((?P<runs>\d+) runs\))?"
+    rf"\s+(?P<value>{_NUMBER})\s*(?P<unit>us|ms|s)\b(?:\s*\((?P<runs>\d{1, 9}) runs\))?"
 )
 _UNIT_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _UNKNOWN_FLAGS = re.compile(
@@ -50,7 +50,9 @@ _REFUSED_DELEGATE = re.compile(
     r"|is not supported)|ModifyGraphWithDelegate\b.*(?:fail|error)|delegate .*(?:prepare|apply|init)\w* failed",
     re.IGNORECASE,
 )
-_PARTLY = re.compile(r"Replacing (?P<some>\d+) out of (?P<all>\d+) node\(s\) with delegate \((?P<delegate>\w+)\)")
+_PARTLY = re.compile(
+    r"Replacing (?P<some>\d{1,9}) out of (?P<all>\d{1,9}) node\(s\) with delegate \((?P<delegate>\w+)\)"
+)
 _ERROR = re.compile(
     r"^\s*(?:ERROR|E\s+tflite|F\s+\w+|FATAL|CANNOT LINK EXECUTABLE|Aborted|Segmentation fault|Killed)\b.*"
 )

@@ -67,7 +67,7 @@ class Phone:
     def api_level(self) -> int:
         """Android's API level, 0 if unknown."""
         text = self.properties.get("ro.build.version.sdk", "")
-        return int(text) if text.isdecimal() else 0
+        return int(text) if re.fullmatch(r"\d{1,4}", text) else 0
 
     def info(self) -> DeviceInfo:
         """The facts as the table records them."""
@@ -102,16 +102,16 @@ def parse_identity(text: str) -> Phone:
     properties = {m["name"]: m["value"] for line in parts[""].splitlines() if (m := _PROPERTY.match(line))}
     if "ro.product.cpu.abi" not in properties:
         raise RuntimeUnavailableError("the device does not answer getprop as Android does; is it an Android phone?")
-    max_mhz = {core: int(value) / 1000 for core, value in by_core(parts["clocks"]).items() if value.isdecimal()}
-    cpuinfo = parts["cpuinfo"]
+    max_mhz = mhz_by_core(parts.get("clocks", ""))
+    cpuinfo = parts.get("cpuinfo", "")
     listed = len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE))
-    present = re.fullmatch(r"(?:\d{1,4}-)?(\d{1,4})", parts["present"].strip())
+    present = re.fullmatch(r"(?:\d{1,4}-)?(\d{1,4})", parts.get("present", "").strip())
     count = int(present[1]) + 1 if present else max([listed, *(core + 1 for core in max_mhz), 1])
-    governors = by_core(parts["governors"])
+    governors = by_core(parts.get("governors", ""))
     online = _core_list(parts.get("online", ""), count)
     offline = frozenset(range(count)) - online if online else frozenset()
-    kernel = parts["kernel"].strip()
-    return Phone(properties, cpuinfo, parts["soc_id"].strip(), max_mhz, governors, count, kernel, offline)
+    kernel = parts.get("kernel", "").strip()
+    return Phone(properties, cpuinfo, parts.get("soc_id", "").strip(), max_mhz, governors, count, kernel, offline)
 
 
 def _core_list(text: str, count: int) -> frozenset[int]:
@@ -155,13 +155,18 @@ def by_core(text: str) -> Mapping[int, str]:
     return {int(m["cpu"]): m["value"].strip() for line in text.splitlines() if (m := _CPU_FILE.match(line.strip()))}
 
 
+def mhz_by_core(text: str) -> Mapping[int, float]:
+    """Clocks in MHz by core, of files in kHz; what is no clock is left out."""
+    return {core: int(value) / 1000 for core, value in by_core(text).items() if re.fullmatch(r"\d{1,9}", value)}
+
+
 def choose_cores(phone: Phone, threads: int, affinity: str | None) -> tuple[int, ...]:
     """The cores that `affinity` names (`2-3`; `none`: all), the fastest without it. Raises `DeviceOptionError`."""
     if affinity is None or affinity == "auto":
         return fastest_cores(phone, threads)
     cores: set[int] = set()
     for part in () if affinity == "none" else affinity.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part.strip(), re.ASCII)
         if match is None or int(match[2] or match[1]) >= phone.core_count:
             raise DeviceOptionError(
                 f"--affinity {affinity} does not name cores of this phone; they are 0 to {phone.core_count - 1}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from devices.android.identity import CPU, by_core, sections
+from devices.android.identity import CPU, by_core, mhz_by_core, sections
 from devices.backend import DeviceState
 
 THERMAL = "/sys/class/thermal"
@@ -21,8 +21,10 @@ echo __section thermal; dumpsys thermalservice 2>/dev/null; true"""
 
 _ZONE = re.compile(rf"^{THERMAL}/thermal_zone(?P<zone>\d+)/(?P<what>type|temp):(?P<value>.*)$")
 _BATTERY = re.compile(r"^\s*(?P<name>[\w ]+?)\s*:\s*(?P<value>\S+)\s*$")
-_STATUS = re.compile(r"^\s*Thermal Status:\s*(?P<status>\d+)", re.MULTILINE)
-_TEMPERATURE = re.compile(r"Temperature\{mValue=(?P<value>[-\d.]+), mType=(?P<type>-?\d+), mName=(?P<name>[^,]+)")
+_STATUS = re.compile(r"^\s*Thermal Status:\s*(?P<status>\d{1,9})\b", re.MULTILINE)
+_TEMPERATURE = re.compile(
+    r"Temperature\{mValue=(?P<value>-?\d{1,9}(?:\.\d*)?), mType=(?P<type>-?\d+), mName=(?P<name>[^,]+)"
+)
 _HAL = "Current temperatures from HAL:"
 _CPU_TYPE, _SKIN_TYPE = "0", "3"  # Android's Temperature.TYPE_CPU and TYPE_SKIN
 _CPU_ZONE = re.compile(r"cpu|tsens|soc|cluster|apollo|atlas|big|little", re.IGNORECASE)
@@ -30,6 +32,7 @@ _NOT_HEAT = re.compile(
     r"batt|^soc$|soc[-_]?(?:pct|percent|level|rep|raw)|bcl|vbat|ibat|capacity|level|charge", re.IGNORECASE
 )
 _PLAUSIBLE_C = (1.0, 130.0)
+_PLAUSIBLE_BATTERY_C = (-40.0, 130.0)
 THROTTLED_STATUS = 2  # 'moderate': from here on Android limits performance
 LOW_CAP = 0.98  # a cap below this share of the maximum is one
 
@@ -89,10 +92,10 @@ def parse_reading(text: str) -> Reading:
     skin = [value for kind, _, value in hal if kind == _SKIN_TYPE]
     tenths = _integer(battery.get("temperature"))
     return Reading(
-        clocks_mhz=_mhz(parts.get("now", "")),
-        caps_mhz=_mhz(parts.get("cap", "")),
+        clocks_mhz=mhz_by_core(parts.get("now", "")),
+        caps_mhz=mhz_by_core(parts.get("cap", "")),
         governors=by_core(parts.get("governor", "")),
-        battery_c=None if tenths is None else tenths / 10,
+        battery_c=None if tenths is None else _battery_c(tenths / 10),
         battery_percent=_integer(battery.get("level")),
         charging=any(battery.get(f"{source} powered") == "true" for source in ("AC", "USB", "Wireless"))
         if battery else None,
@@ -110,6 +113,10 @@ def celsius(raw: float) -> float | None:
         if _PLAUSIBLE_C[0] <= value <= _PLAUSIBLE_C[1]:
             return value
     return None
+
+
+def _battery_c(value_c: float) -> float | None:
+    return value_c if _PLAUSIBLE_BATTERY_C[0] <= value_c <= _PLAUSIBLE_BATTERY_C[1] else None
 
 
 def _hal_temperatures(text: str) -> list[tuple[str, str, float]]:
@@ -137,14 +144,10 @@ def _is_cpu(kind: str) -> bool:
     return _CPU_ZONE.search(kind) is not None and _NOT_HEAT.search(kind.strip()) is None
 
 
-def _mhz(text: str) -> Mapping[int, float]:
-    return {core: int(value) / 1000 for core, value in by_core(text).items() if value.isdecimal()}
-
-
 def _runnable(text: str) -> int | None:
     words = text.split()
     return _integer(words[3].partition("/")[0]) if len(words) >= 4 else None
 
 
 def _integer(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"-?\d+", text.strip()) else None
+    return int(text) if text is not None and re.fullmatch(r"-?\d{1,15}", text.strip()) else None

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 from devices.errors import RuntimeUnavailableError
+from devices.options import shown
 
 
 def find_tool(given: str | Path | None, home: Path | None = None) -> Path:
@@ -19,14 +20,22 @@ def find_tool(given: str | Path | None, home: Path | None = None) -> Path:
     if given is None and config.is_file():
         try:
             given = tomllib.loads(config.read_text(encoding="utf-8")).get("benchmark_model")
-        except (OSError, ValueError) as error:
-            raise RuntimeUnavailableError(f"{config} is not valid TOML ({error}); correct it") from error
+        except OSError as error:
+            raise RuntimeUnavailableError(f"cannot read {config}: {error.strerror or error}; check it") from error
+        except (ValueError, RecursionError) as error:
+            raise RuntimeUnavailableError(f"{config} is not valid TOML ({str(error)[:120]}); correct it") from error
+        if given is not None and not (isinstance(given, str) and given.strip() and "\0" not in given):
+            raise RuntimeUnavailableError(f"{config}: benchmark_model is {shown(given)}; give the file's path as text")
     if given is None:
         raise RuntimeUnavailableError(
             "a phone needs TensorFlow Lite's benchmark_model for Android; give the file by --benchmark-model, "
             f"or as benchmark_model in {config}"
         )
-    path = Path(given).expanduser()
-    if not path.is_file():
-        raise RuntimeUnavailableError(f"no benchmark_model at {path}; check the path")
+    try:
+        path = Path(given).expanduser()
+        there = path.is_file()
+    except (OSError, RuntimeError, ValueError):  # too long a name, a user that is none
+        there = False
+    if not there:
+        raise RuntimeUnavailableError(f"no benchmark_model at {repr(str(given)[:300])[1:-1]}; check the path")
     return path

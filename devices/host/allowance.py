@@ -6,6 +6,7 @@ Source: the Linux kernel's documentation of cgroup v1 (cpu, memory) and v2 (`cpu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -79,4 +80,4 @@ def _numbers(path: Path, count: int) -> tuple[int, ...]:
 
 
 def _is_number(word: str) -> bool:
-    return word.lstrip("-").isdigit()
+    return re.fullmatch(r"-?\d{1,20}", word) is not None

@@ -13,7 +13,7 @@ from typing import Any
 
 from devices.backend import DeviceInfo, DeviceState
 from devices.errors import DeviceOptionError
-from devices.options import Option
+from devices.options import Option, shown
 
 AFFINITY = Option("affinity", str, "cores such as 1 or 0,2-3, or none; the quietest unless given")
 
@@ -48,7 +48,9 @@ def _cpuinfo(core: int = 0) -> dict[str, str]:
     own: dict[str, str] = {}
     for block in _blocks():
         number = block.get("processor", "")
-        if not number.isdigit():  # old kernels name the model there, and what all processors share stands by itself
+        if not re.fullmatch(
+            r"\d{1,6}", number
+        ):  # old kernels name the model there, and what all processors share stands by itself
             board |= block
             continue
         board |= {key: block[key] for key in _OF_BOARD if key in block}
@@ -97,7 +99,7 @@ def _cpufreq(core: int, name: str) -> str | None:
 
 def _mhz(core: int, name: str) -> float | None:
     text = _cpufreq(core, name)
-    return int(text) / 1000 if text and text.isdigit() else None
+    return int(text) / 1000 if text and re.fullmatch(r"\d{1,9}", text) else None
 
 
 # Instruction sets that kernels of runtimes choose by; the other flags say nothing about speed.
@@ -118,7 +120,7 @@ def _caches_kib(core: int) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for folder in sorted((_CPU / f"cpu{core}" / "cache").glob("index*")):
         level, kind, size = (_read(folder / name) or "" for name in ("level", "type", "size"))
-        if match := re.fullmatch(r"(\d+)([KM]?)", size):
+        if match := re.fullmatch(r"(\d{1,9})([KM]?)", size):
             kib = int(match[1]) * {"": 1, "K": 1024, "M": 1 << 20}[match[2]] // 1024
             sizes[f"L{level}{kind[:1].lower() if kind in ('Data', 'Instruction') else ''}"] = kib
     return sizes
@@ -127,7 +129,7 @@ def _caches_kib(core: int) -> dict[str, int]:
 def describe_host(cores: Sequence[int] = ()) -> DeviceInfo:
     """What this machine is; `cores` are those that measure. Holds nothing that names its owner."""
     first = cores[0] if cores else 0
-    memory = re.search(r"MemTotal:\s+(\d+) kB", _read(Path("/proc/meminfo")) or "")
+    memory = re.search(r"MemTotal:\s+(\d{1,15}) kB", _read(Path("/proc/meminfo")) or "")
     info = _cpuinfo(first)
     virtual = "hypervisor" in info.get("flags", "").split()
     vendor = _read(Path("/sys/class/dmi/id/sys_vendor")) if virtual else None
@@ -157,9 +159,9 @@ def host_state(cores: Sequence[int] = ()) -> DeviceState:
     first = cores[0] if cores else 0
     clock_mhz = _mhz(first, "scaling_cur_freq")
     if clock_mhz is None:
-        listed = re.findall(r"^cpu MHz\s*:\s*([\d.]+)$", _read(Path("/proc/cpuinfo")) or "", re.MULTILINE)
+        listed = re.findall(r"^cpu MHz\s*:\s*(\d{1,9}(?:\.\d*)?)$", _read(Path("/proc/cpuinfo")) or "", re.MULTILINE)
         clock_mhz = float(listed[first]) if first < len(listed) else None
-    running = re.search(r"^procs_running (\d+)$", _read(Path("/proc/stat")) or "", re.MULTILINE)
+    running = re.search(r"^procs_running (\d{1,9})$", _read(Path("/proc/stat")) or "", re.MULTILINE)
     load = (int(running.group(1)) - 1) / (os.cpu_count() or 1) if running else None
     return DeviceState(temperature_c=_temperature_c(), clock_mhz=clock_mhz, load=load)
 
@@ -182,9 +184,9 @@ def parse_cores(text: str) -> tuple[int, ...]:
     """Cores of a list such as `0,2-3`. Raises `DeviceOptionError` for anything else, or cores that are not here."""
     cores: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part, re.ASCII)
+        match = re.fullmatch(r"\s*(\d{1,6})(?:-(\d{1,6}))?\s*", part, re.ASCII)
         if match is None:
-            raise DeviceOptionError(f"'{text}' is not a list of cores; write for instance 1 or 0,2-3, or none")
+            raise DeviceOptionError(f"{shown(text)} is not a list of cores; write for instance 1 or 0,2-3, or none")
         low, high = int(match.group(1)), int(match.group(2) or match.group(1))
         cores += range(low, min(high, low + 4096) + 1)
     here = allowed_cores()
@@ -202,7 +204,7 @@ def _busy_ticks() -> dict[int, int]:
     busy: dict[int, int] = {}
     for line in (_read(Path("/proc/stat")) or "").splitlines():
         words = line.split()
-        if re.fullmatch(r"cpu\d+", words[0] if words else ""):
+        if re.fullmatch(r"cpu\d{1,6}( \d{1,20}){5,}", " ".join(words)):
             ticks = [int(word) for word in words[1:9]]
             busy[int(words[0][3:])] = sum(ticks) - ticks[3] - ticks[4]  # without idle and waiting for a disk
     return busy

@@ -9,6 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text. Raises `ValueError` for whatever is none, one that is nested too deep included."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
 def plain(value: Any) -> Any:
     """JSON values without NaN and infinity: NaN becomes null, the infinities the strings 'inf' and '-inf'.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from lut.blocks import parse_block
 from lut.errors import BlockKeyError, ExchangeError
-from lut.words import encodable
+from lut.words import printable
 
 HEADER = ("block", "latency_ms")
 
@@ -27,12 +27,14 @@ def read_csv(text: str, known: Iterable[str]) -> dict[str, float]:
     try:
         header = next(reader, [])
         if tuple(name.strip() for name in header) != HEADER:
-            raise ExchangeError(f"line 1: the header is '{','.join(header)}'; it must be '{','.join(HEADER)}'")
+            raise ExchangeError(
+                f"line 1: the header is '{printable(','.join(header), 80)}'; it must be '{','.join(HEADER)}'"
+            )
         for row in reader:
             if row:
                 key, latency_ms = _row(row, keys)
                 if key in latencies:
-                    raise ExchangeError(f"block {key} occurs for the second time; keep one row of it")
+                    raise ExchangeError(f"block {printable(key, 120)} occurs for the second time; keep one row of it")
                 latencies[key] = latency_ms
     except (ExchangeError, csv.Error) as error:
         place = "" if str(error).startswith("line ") else f"line {reader.line_num}: "
@@ -49,7 +51,9 @@ def _row(row: list[str], known: set[str]) -> tuple[str, float]:
             parse_block(key)
         except BlockKeyError as error:
             raise ExchangeError(str(error)) from error
-        raise ExchangeError(f"block {key} is not in the space; give the space it belongs to, or drop the row")
+        raise ExchangeError(
+            f"block {printable(key, 120)} is not in the space; give the space it belongs to, or drop the row"
+        )
     return key, latency(row[1].strip())
 
 
@@ -61,7 +65,7 @@ def latency(value: object) -> float:
         number = math.nan
     if isinstance(value, bool) or not (math.isfinite(number) and number > 0):
         if isinstance(value, str):
-            text = encodable(value[:60])
+            text = printable(value[:60])
         else:  # of another type only a number is worth printing, and a long one is not
             plain = isinstance(value, bool | float)
             text = str(value) if plain else f"{number:g}" if isinstance(value, int) else type(value).__name__

@@ -8,16 +8,21 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lut.blocks import BlockSpec
 from lut.entry import SCHEMA_VERSION, columns_of
 from lut.errors import TableFormatError
 from lut.files import replacing
-from lut.formats.canonical import plain
+from lut.formats.canonical import parse_json, plain
 from lut.words import is_encodable
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 METADATA_KEY = b"lut"
+_MOST_BYTES = 64 << 20  # of a table's columns together: a large table has one MiB
+_ROWS_AT_ONCE = 4096
 SPEC_COLUMNS = (
     "kind", "in_channels", "out_channels", "mid_channels", "features", "classes", "kernel", "expand", "stride",
     "activation", "squeeze_excite", "resolution",
@@ -58,17 +63,15 @@ def read_parquet(path: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any]
     Raises `TableFormatError` if the file is missing, unreadable, damaged, or not a latency table.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     path = Path(path)
     if not path.is_file():
         raise TableFormatError(f"no latency table at {path}; make one with pnag-profile --out {path}")
     try:
-        source = path if is_encodable(str(path)) else io.BytesIO(path.read_bytes())
-        arrow = pq.read_table(source, page_checksum_verification=True)
+        arrow = read_arrow(path, most_bytes=_MOST_BYTES)
         rows = arrow.to_pylist()
         raw = (arrow.schema.metadata or {}).get(METADATA_KEY)
-        metadata = None if raw is None else json.loads(raw)
+        metadata = None if raw is None else parse_json(raw)
     except PermissionError as error:
         raise TableFormatError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     except (pa.ArrowException, OSError, EOFError, ValueError, MemoryError, OverflowError) as error:
@@ -80,6 +83,50 @@ def read_parquet(path: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any]
     if missing := [name for name in wanted if name not in arrow.column_names]:
         raise TableFormatError(f"{path} lacks the columns {', '.join(missing)}; profile again")
     return rows, metadata
+
+
+def read_arrow(path: Path, *, most_bytes: int, most_rows: int = 1_000_000) -> pa.Table:
+    """All of a parquet file, piece by piece: few bytes may stand for more rows than memory holds.
+
+    Raises `ValueError` for more than that, and what pyarrow raises for a damaged file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    source = path if is_encodable(str(path)) else io.BytesIO(path.read_bytes())
+    with pq.ParquetFile(source, page_checksum_verification=True) as file:
+        about = file.metadata
+        if not 0 <= about.num_rows <= most_rows:
+            raise ValueError(f"it has {about.num_rows} rows, more than {most_rows}")
+        groups = [about.row_group(index) for index in range(about.num_row_groups)]
+        sizes = [group.column(i).total_uncompressed_size for group in groups for i in range(group.num_columns)]
+        if min(sizes, default=0) < 0 or sum(sizes) > most_bytes:
+            raise ValueError(f"it unpacks to more than {most_bytes >> 20} MiB")
+        rows_at_once = max(1, min(_ROWS_AT_ONCE, most_bytes // max(sizes, default=1)))
+        batches, size = [], 0
+        for packed in file.iter_batches(rows_at_once):
+            batch = _unpacked(packed)
+            size += batch.nbytes
+            if size > most_bytes:
+                raise ValueError(f"it unpacks to more than {most_bytes >> 20} MiB")
+            batches.append(batch)
+        schema = batches[0].schema if batches else file.schema_arrow
+        return pa.Table.from_batches(batches, schema.with_metadata(file.schema_arrow.metadata))
+
+
+def _unpacked(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with each value in full where a column has them by number: few bytes may stand for many long ones."""
+    import pyarrow as pa
+
+    columns = []
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type):
+            columns.append(column.dictionary_decode())
+        elif "dictionary" in str(column.type):
+            raise ValueError("values by number stand within lists or structures")
+        else:
+            columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _reason(error: BaseException) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lut.files import replacing
-from lut.words import first_line, is_encodable
+from lut.formats.canonical import parse_json
+from lut.formats.parquet import read_arrow
+from lut.words import first_line, printable
 from pnag.accuracy.provenance import Provenance
 from pnag.errors import ArchitectureError, ArchiveError, SpaceError
 from pnag.space.architecture import Architecture
+from pnag.space.form import MOST
 from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens
 
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 METADATA_KEY = b"archive"
+_COLUMNS = ("architecture", "accuracy", "test_accuracy", "resolution", "split")
+_MOST_BYTES = 256 << 20  # of all columns together: a million networks have less
 _SMALLEST_SIDE = 32  # of images, in pixels
 _SHIPPED_FOLDER = Path(__file__).parent / "archives"
 # What comes with the program, by name: accuracies of networks of the default space, with their origin inside.
@@ -176,7 +182,14 @@ class AccuracyArchive:
         frame, metadata = _read(path)
         if metadata is not None:
             space = _space_of(path, metadata, space)
-        archive = cls._from_frame(path, frame, space, (metadata or {}).get("source", {}))
+        source = (metadata or {}).get("source", {})
+        try:
+            Provenance.of(source)
+        except (AttributeError, TypeError) as error:
+            raise ArchiveError(
+                f"archive {path.name} says in another form where it comes from ({printable(error, 80)}); make it again"
+            ) from error
+        archive = cls._from_frame(path, frame, space, source)
         if metadata is not None and archive.sha256 != metadata.get("content_sha256"):
             raise ArchiveError(f"archive {path} is damaged: its rows do not match its hash; make it again")
         return archive
@@ -186,7 +199,7 @@ class AccuracyArchive:
         for column in ("architecture", "accuracy"):
             if column not in frame.columns:
                 raise ArchiveError(
-                    f"archive {path.name} has columns {', '.join(map(str, frame.columns))}; "
+                    f"archive {path.name} has columns {printable(', '.join(map(str, frame.columns)), 300)}; "
                     "it needs 'architecture' and 'accuracy'"
                 )
         if frame.empty:
@@ -203,7 +216,9 @@ class AccuracyArchive:
         test = _accuracies(path, frame, "test_accuracy") if "test_accuracy" in frame.columns else None
         splits = sorted({str(value) for value in frame["split"]}) if "split" in frame.columns else ["unknown"]
         if len(splits) > 1:
-            raise ArchiveError(f"archive {path.name} mixes the splits {', '.join(splits)}; keep the rows of one")
+            raise ArchiveError(
+                f"archive {path.name} mixes the splits {printable(', '.join(splits))}; keep the rows of one"
+            )
         return cls(space, space.encode(networks), _accuracies(path, frame, "accuracy"), test, splits[0], source)
 
 
@@ -215,17 +230,27 @@ def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
         raise ArchiveError(f"no archive at {path}; give a .parquet or .csv file")
     try:
         if path.suffix == ".csv":
-            return pd.read_csv(path), None
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(path if is_encodable(str(path)) else io.BytesIO(path.read_bytes()))
-        raw = (table.schema.metadata or {}).get(METADATA_KEY)
-        metadata = None if raw is None else json.loads(raw)
-        return table.to_pandas(), metadata
-    except (OSError, ValueError) as error:
+            # pandas would give the second of two columns of a name another one
+            names = [name.strip() for name in pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].astype(str)]
+            frame, metadata = pd.read_csv(path, float_precision="round_trip", low_memory=False), None
+        else:
+            table = read_arrow(path, most_bytes=_MOST_BYTES)
+            names, raw = table.column_names, (table.schema.metadata or {}).get(METADATA_KEY)
+            metadata = None if raw is None else _mapping(parse_json(raw))
+            frame = table.to_pandas(ignore_metadata=True)
+    except Exception as error:  # damaged parquet leads to errors of every kind
         raise ArchiveError(
             f"archive {path} cannot be read ({first_line(error)}); give an intact .parquet or .csv file"
         ) from error
+    if twice := next((name for name in _COLUMNS if names.count(name) > 1), None):
+        raise ArchiveError(f"archive {path.name} has the column '{twice}' twice; keep one of them")
+    return frame, metadata
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("what it says of itself is of another form")
+    return value
 
 
 def _space_of(path: Path, metadata: Mapping[str, Any], space: SearchSpace) -> SearchSpace:
@@ -236,6 +261,9 @@ def _space_of(path: Path, metadata: Mapping[str, Any], space: SearchSpace) -> Se
         )
     try:
         own = SearchSpace.from_dict(metadata.get("space", {}))
+    except SpaceError as error:
+        raise ArchiveError(f"archive {path.name} is damaged ({printable(error, 160)}); make it again") from error
+    try:
         space.require_same_family(own, f"archive {path.name}")
     except SpaceError as error:
         raise ArchiveError(str(error)) from error
@@ -268,31 +296,49 @@ def _architectures(
 
 
 def _resolutions(path: Path, frame: pd.DataFrame) -> list[int]:
-    import pandas as pd
 
-    values = pd.to_numeric(frame["resolution"], errors="coerce").to_numpy(dtype=float)
-    wrong = np.flatnonzero(~((values >= _SMALLEST_SIDE) & (values == np.floor(values))))
+    values = _numbers(frame["resolution"])
+    wrong = np.flatnonzero(~((values >= _SMALLEST_SIDE) & (values <= MOST) & (values == np.floor(values))))
     if len(wrong):
         row = int(wrong[0])
         raise ArchiveError(
-            f"row {row + 1} of archive {path.name} has resolution {frame['resolution'].iloc[row]}; "
-            f"write the side of the images in whole pixels, {_SMALLEST_SIDE} or more"
+            f"row {row + 1} of archive {path.name} has resolution {_shown(frame['resolution'], row)}; "
+            f"write the side of the images in whole pixels, {_SMALLEST_SIDE} to {MOST}"
         )
-    return values.astype(int).tolist()
+    return [int(value) for value in values]
+
+
+def _numbers(column: pd.Series[Any]) -> Array:
+    """A column as numbers, texts of numbers too; NaN for what is none, such as true, dates and lists."""
+    import pandas as pd
+
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        column = column.astype(object).map(_plain)
+    return np.asarray(pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=math.nan))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return float(value)
+    number = isinstance(value, int | float | str | np.integer | np.floating) and not isinstance(value, bool)
+    return value if number else math.nan
+
+
+def _shown(column: pd.Series[Any], row: int) -> str:
+    return printable(column.iloc[row], 40)
 
 
 def _accuracies(path: Path, frame: pd.DataFrame, column: str) -> Array:
-    import pandas as pd
 
-    values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float)
+    values = _numbers(frame[column])
     wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
     if len(wrong) == 0:
         return values
     row = int(wrong[0])
-    given = frame[column].iloc[row]
     advice = "remove the row or measure it"
     if 1 < values[row] <= 100:
         advice = "divide accuracies in percent by 100"
     raise ArchiveError(
-        f"row {row + 1} of archive {path.name} has {column} {given}; accuracies are shares from 0 to 1: {advice}"
+        f"row {row + 1} of archive {path.name} has {column} {_shown(frame[column], row)}; "
+        f"accuracies are shares from 0 to 1: {advice}"
     )

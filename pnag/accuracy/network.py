@@ -8,7 +8,6 @@ Inputs, all 0 but these: for each layer one of the kernels and one of the expand
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnag.accuracy.predictor import Codes, LayerCodes
+from pnag.arrays import read_arrays
 from pnag.errors import ArchiveError
 from pnag.space.tokens import Tokens, TokenSpace
 
@@ -142,7 +142,6 @@ class AccuracyNetwork:
     def load(cls, path: str | Path, space: TokenSpace) -> Self:
         """Read a file of `arrays`. Raises `ArchiveError` if it is absent, damaged or of another space."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return cls.from_arrays(space, {name: file[name] for name in file.files})
-        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            return cls.from_arrays(space, read_arrays(path))
+        except (OSError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ArchiveError(f"no model of accuracies for {space.name} in {path} ({error})") from error

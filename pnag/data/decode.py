@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _MOST_PIXELS = 178_956_970  # the image library's own limit against files that unpack to more than memory
 _LARGE_PIXELS = 30_000_000  # above, one image is decoded at a time, and made smaller at once
 _LARGE_SIDE = 4096  # to which
+_STRIP_PIXELS = 4_000_000
 _LONGEST_RATIO = 4.0  # of width to height: what lies further out than a centre crop sees is cut off first
 _LISTED = 5
 _ORIENTATION = 0x0112
@@ -105,19 +106,26 @@ def _decode(source: Path | bytes | None, smallest_side: int | None) -> Image:
 
 def _eight_bits(image: Image, *, palettes: bool = False) -> Image:
     """A mode of 8 bits a channel for those of more, which a plain conversion would clip."""
-    from PIL.Image import fromarray
-
     if image.mode in _DEEP or (image.mode == "I" and image.format in _SIXTEEN_BIT_FORMATS):
-        values = np.asarray(image)
-        if values.dtype.byteorder == ">":
-            values = values.astype(values.dtype.newbyteorder("="))
-        return fromarray((values.astype(np.int32) >> 8).clip(0, 255).astype(np.uint8))
+        return _high_bytes(image)
     if image.mode in ("I", "F") or image.mode.startswith(("I;", "F;")):
         kind = "floating-point" if image.mode.startswith("F") else "32-bit"
         raise _MeaninglessError(f"its pixels are {kind} numbers, whose range is not known; save it with 8 or 16 bits")
     if palettes and image.mode in ("1", "P"):
         return image.convert("L" if image.mode == "1" else "RGBA" if "transparency" in image.info else "RGB")
     return image
+
+
+def _high_bytes(image: Image) -> Image:
+    """The upper 8 of 16 bits, strip by strip: as arrays a large image would take several times its memory."""
+    from PIL.Image import fromarray, new
+
+    out, rows = new("L", image.size), max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = np.asarray(image.crop((0, top, image.width, min(image.height, top + rows))))
+        values = strip.astype(strip.dtype.newbyteorder("=")).astype(np.int32) >> 8
+        out.paste(fromarray(values.clip(0, 255).astype(np.uint8)), (0, top))
+    return out
 
 
 def _on_white(image: Image) -> Image:

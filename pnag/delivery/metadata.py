@@ -31,6 +31,7 @@ from profiler.build.tflite.file import IDENTIFIER, pack, unpack
 ENTRY = "pnag"
 PT2_ENTRY = "pnag.json"
 SCHEMA_VERSION = 1
+_MOST_BYTES = 16 << 20  # of a description in a .pt2 file, unpacked
 
 
 def describe_network(
@@ -192,7 +193,13 @@ def _read_onnx(path: Path) -> str | None:
 def _read_pt2(path: Path) -> str | None:
     with zipfile.ZipFile(path) as archive:  # torch keeps extra files under different folders in different versions
         name = next((name for name in archive.namelist() if name.rpartition("/")[2] == PT2_ENTRY), None)
-        return None if name is None else archive.read(name).decode()
+        if name is None:
+            return None
+        with archive.open(name) as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ValueError("its description is too long")
+        return content.decode()
 
 
 def _read_json(path: Path) -> str | None:

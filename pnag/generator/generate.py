@@ -10,7 +10,7 @@ and what is returned satisfies the budget always: c(a) · (1 + margin) ≤ B.
 from __future__ import annotations
 
 import json
-import zipfile
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 
 from lut.calibration.fit import upper_margin
 from lut.files import replacing
+from lut.formats.canonical import parse_json
+from lut.words import printable
 from pnag.accuracy.nearby import Nearby
 from pnag.accuracy.network import AccuracyNetwork
 from pnag.accuracy.predictor import AccuracyPredictor
 from pnag.accuracy.provenance import Provenance
+from pnag.arrays import read_arrays, require_finite
 from pnag.errors import InfeasibleBudgetError, PnagError, RunError
 from pnag.generator.answering import Answers, Origin
 from pnag.generator.chosen import ANSWERS, ChosenError, judge
@@ -50,6 +53,7 @@ CANDIDATES = 16
 _FEWEST_RESIDUALS = 2
 _EVEN_ODDS = 0.5
 _HEADER = "header"
+_FIGURES = "/numbers"  # of a predictor: errors and the like, of which some may be unknown
 PREDICTORS: Mapping[str, type[AccuracyPredictor] | type[AccuracyNetwork]] = {
     "quadratic": AccuracyPredictor,
     "network": AccuracyNetwork,
@@ -338,19 +342,41 @@ class Generator:
         if not path.is_file():
             raise RunError(f"no generator in {directory}; train one with pnag-train --out {directory}")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            header = json.loads(arrays.pop(_HEADER).tobytes())
+            arrays = read_arrays(path)
+            header = parse_json(arrays.pop(_HEADER).tobytes())
             version = header["format_version"]
             if version == FORMAT_VERSION:
-                return cls._from_parts(header, arrays)
-        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, PnagError) as error:
-            raise RunError(f"{path} is damaged ({error}); train again") from error
-        raise RunError(f"{path} has format version {version}, not {FORMAT_VERSION}; use the matching release")
+                return cls._from_parts(header, arrays)._tried()
+        except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, PnagError) as error:
+            raise RunError(f"{path} is damaged ({printable(error, 160)}); train again") from error
+        raise RunError(
+            f"{path} has format version {printable(version, 20)}, not {FORMAT_VERSION}; use the matching release"
+        )
+
+    def _tried(self) -> Self:
+        """Itself, once an answer has been computed with all of its parts: what does not fit raises here, not later."""
+        with np.errstate(all="ignore"):
+            tokens, (low_ms, high_ms) = cheapest_tokens(self.costs), self.range_ms
+            budget_ms = np.array([(low_ms + high_ms) / 2])
+            score = self.evaluator(tokens, self.costs(tokens), budget_ms)
+            if isinstance(self.proposer, Policy):
+                self.proposer.sample(budget_ms, np.full((1, self.space.length), 0.5))
+            margin = self.margin() if self.judged else 0.0
+        if not (np.isfinite(score).all() and math.isfinite(margin) and -math.inf < low_ms <= high_ms < math.inf):
+            raise ValueError("its parts do not make an answer")
+        if not isinstance(self.provenance.images, str) or not isinstance(self.provenance.how, str):
+            raise ValueError("it does not say where its accuracies come from")
+        if self.chosen is not None and not math.isfinite(self.chosen.optimism + self.chosen.error):
+            raise ValueError("it does not say what its predictions are worth")
+        return self
 
     @classmethod
     def _from_parts(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         space = SearchSpace.from_dict(header["space"])
+        require_finite(arrays, but=[name for name in arrays if name.endswith(_FIGURES)])
+        for name in ("known", "nearby/tokens", "proposer/tokens"):
+            if name in arrays and (name != "proposer/tokens" or header["proposer"] == "pool"):
+                _require_networks(space, arrays[name])
         predictor = PREDICTORS[header.get("predictor", "quadratic")].from_arrays(space, _part("predictor", arrays))
         known_near = _part("nearby", arrays)
         nearby = Nearby.from_arrays(space, known_near) if known_near else None
@@ -369,15 +395,15 @@ class Generator:
             raise ValueError(f"networks of shape {known.shape} do not fit {space.name}")
         return cls(
             costs=CostModel(
-                space, float(header["constant_ms"]), layer_ms, arrays.get("costs/resolution_ms", np.zeros(sides))
+                space, _finite(header["constant_ms"]), layer_ms, arrays.get("costs/resolution_ms", np.zeros(sides))
             ),
             evaluator=evaluator,
             proposer=proposer.from_arrays(space, _part("proposer", arrays)),
-            method=header["method"],
+            method=str(header["method"]),
             steps=int(header["steps"]),
             known=known,
-            residuals=tuple(header["residuals"]),
-            metadata=header["metadata"],
+            residuals=tuple(_finite(value) for value in header["residuals"]),
+            metadata=_mapping(header["metadata"]),
         )
 
 
@@ -386,6 +412,28 @@ def _kept(limits: Sequence[Limit], tokens: Tokens, binding: NDArray[np.bool_]) -
     return tuple(
         Kept(limit, float(limit.costs(tokens)[0]), bool(binds)) for limit, binds in zip(limits, binding, strict=True)
     )
+
+
+def _require_networks(space: SearchSpace, tokens: NDArray[Any]) -> None:
+    """Raise `ValueError` unless these are architectures of the space, encoded, (n, length)."""
+    counts = np.array(space.token_choices)
+    counts[np.arange(space.length) % space.tokens_per_unit != 0] += 1  # 0 is an absent layer
+    if tokens.dtype.kind not in "iu" or tokens.ndim != 2 or tokens.shape[1] != space.length:
+        raise ValueError(f"networks of shape {tokens.shape} and type {tokens.dtype} do not fit {space.name}")
+    if not ((tokens >= 0) & (tokens < counts)).all() or (space.canonical(tokens) != tokens).any():
+        raise ValueError(f"networks that are none of {space.name}")
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError("what it says of itself is of another form")
+    return value
+
+
+def _finite(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{printable(repr(value)[:200], 40)} stands in the place of a number")
+    return float(value)
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

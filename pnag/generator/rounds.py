@@ -146,7 +146,7 @@ class _Form:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Go on where `state` was taken. Raises `KeyError`, `TypeError` or `ValueError` for what none was."""
         ceiling = np.inf if state["ceiling"] is None else state["ceiling"]
         self._start = Start(np.array(state["end"]), ceiling)
         self._predicted, self.squared_error = np.array(state["predicted"]), state["squared_error"]

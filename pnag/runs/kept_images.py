@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lut.files import replacing
+from pnag.arrays import read_arrays
 from pnag.data.augment import normalise, scaled
 from pnag.data.split import ImageData, Normalisation
 from pnag.errors import RunError
@@ -39,12 +42,20 @@ def load_images(path: Path, normalisation: Normalisation, side: int | None = Non
     Raises `RunError` if the file is absent or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            pixels = torch.from_numpy(file["images"])
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        pixels = torch.from_numpy(_images(read_arrays(path, most_bytes=2 * _LIMIT_BYTES)))
+    except (OSError, KeyError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}); train again with --fresh") from error
     parts = (scaled(part, side or part.shape[-1]) for part in torch.split(pixels, _BATCH))
     return [normalise(part, normalisation.mean, normalisation.std) for part in parts]
+
+
+def _images(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    images = arrays["images"]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
+        raise ValueError(f"images of shape {images.shape} and type {images.dtype} were not kept by this program")
+    if not images.size:
+        raise ValueError("it has no images")
+    return images
 
 
 def _pixels(images: Tensor, normalisation: Normalisation) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -12,8 +12,10 @@ from lut.entry import Entry, Role
 from lut.errors import LutError, TableFormatError
 from lut.journal import LineJournal, read_lines
 from lut.table import LatencyTable
+from lut.words import printable
 
 MEASURED = "measured.jsonl"
+_LONGEST_MS = 1e9
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,20 @@ class MeasuredNetwork:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """From a line of the file. Raises `KeyError`, `TypeError` or `BlockKeyError` for what it did not write."""
+        """From a line of the file. Raises `KeyError`, `TypeError`, `ValueError`, `BlockKeyError` for what it did not
+        write."""
+        if not isinstance(row["blocks"], list):
+            raise ValueError("blocks are no list")
         for key in row["blocks"]:
             parse_block(key)
+        for name, value in row.items():
+            if name != "blocks" and not (_is_time(value) if name.endswith("_ms") else isinstance(value, str)):
+                raise ValueError(f"{printable(name, 40)} is {printable(repr(value)[:400], 40)}")
         return cls(**{**row, "blocks": tuple(row["blocks"])})
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and 0 < value < _LONGEST_MS
 
 
 def remember(directory: Path, networks: Iterable[MeasuredNetwork]) -> None:
@@ -60,7 +72,7 @@ def recall(directory: Path) -> list[MeasuredNetwork]:
     path = directory / MEASURED
     try:
         return [MeasuredNetwork.from_row(row) for row in read_lines(path)]
-    except (KeyError, TypeError, LutError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, LutError) as error:
         raise TableFormatError(f"{path} holds no measured networks ({error}); remove it") from error
 
 

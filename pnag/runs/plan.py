@@ -11,6 +11,8 @@ from typing import Any, Self
 import numpy as np
 
 from lut.files import replacing
+from lut.formats.canonical import parse_json
+from lut.words import printable
 from pnag.errors import PnagError, RunError
 from pnag.generator.rounds import RoundsDone
 from pnag.space.architecture import Architecture
@@ -61,17 +63,31 @@ class Plan:
         if not path.is_file():
             return cls()
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parse_json(path.read_text(encoding="utf-8"))
             if values["format"] != FORMAT:
                 raise RunError(f"{path} has format {values['format']}, not {FORMAT}; use the matching release")
+            if not isinstance(values["proposed"], list):
+                raise ValueError("what was proposed is of another form")
             first = None if values["first"] is None else _tokens(values["first"], space)
             proposed = tuple(_tokens(texts, space) for texts in values["proposed"])
-            return cls(first, proposed, values["random_state"])
+            return cls(first, proposed, _state(values["random_state"]))
         except RunError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, PnagError) as error:
-            raise RunError(f"{path} is damaged ({error}); train again with --fresh") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, PnagError) as error:
+            raise RunError(f"{path} is damaged ({printable(error, 120)}); train again with --fresh") from error
 
 
-def _tokens(texts: list[str], space: SearchSpace) -> Tokens:
-    return space.encode([Architecture.parse(text) for text in texts])
+def _state(values: Any) -> Mapping[str, Any] | None:
+    """The state of what draws proposals, tried on one of its kind: `ValueError` or another for what it cannot have."""
+    if values is not None:
+        np.random.default_rng().bit_generator.state = values["draws"]
+        if not isinstance(values["forms"], list):
+            raise ValueError("what draws proposals is of another form")
+    state: Mapping[str, Any] | None = values
+    return state
+
+
+def _tokens(texts: Any, space: SearchSpace) -> Tokens:
+    if not isinstance(texts, list):
+        raise ValueError("networks are of another form")
+    return space.encode([Architecture.parse(text) for text in texts]).reshape(-1, space.length)

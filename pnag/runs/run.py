@@ -30,6 +30,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from lut.files import replacing, require_writable
+from lut.formats.canonical import parse_json
+from lut.words import printable
 from pnag.errors import RunError
 
 FORMAT = 1
@@ -122,12 +124,19 @@ class Run:
                 f"{directory} is not a run (it has no {MANIFEST}); make it with pnag-train --out {directory}"
             )
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parse_json(path.read_text(encoding="utf-8"))
             if values["format"] != FORMAT:
-                raise RunError(f"{path} has format {values['format']}, not {FORMAT}; use the matching release")
-            return cls(directory, values["asked"], values["stages"], values["created"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path} is damaged ({error}); train again with --fresh") from error
+                raise RunError(
+                    f"{path} has format {printable(values['format'], 20)}, not {FORMAT}; use the matching release"
+                )
+            asked, stages, created = values["asked"], values["stages"], values["created"]
+            if not isinstance(asked, dict) or not isinstance(stages, dict) or not isinstance(created, str):
+                raise ValueError("its parts are of another form")
+            if not all(isinstance(record, dict) for record in stages.values()):
+                raise ValueError("a stage is of another form")
+            return cls(directory, asked, stages, created)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path} is damaged ({printable(error, 120)}); train again with --fresh") from error
 
     @classmethod
     def latest(cls, runs: Path = RUNS) -> Self:
@@ -184,7 +193,7 @@ def _finish_replacing(directory: Path) -> None:
     """
     aside = directory / FRESH
     try:
-        stages = json.loads((aside / MANIFEST).read_text(encoding="utf-8"))["stages"]
+        stages = parse_json((aside / MANIFEST).read_text(encoding="utf-8"))["stages"]
     except (OSError, ValueError, KeyError, TypeError):
         return
     if not stages:

@@ -8,6 +8,7 @@ import re
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lut.words import printable
 from pnag.errors import BudgetError
 
 Array = NDArray[np.float64]
@@ -19,7 +20,9 @@ def parse_budget(text: str) -> float:
     """Milliseconds of `140ms`, `0.14s` or `140`. Raises `BudgetError` for anything that is not above zero."""
     match = _BUDGET.fullmatch(text.strip())
     if match is None:
-        raise BudgetError(f"'{text}' is not a budget; write it as 140ms, 0.14s or 140 (milliseconds)")
+        raise BudgetError(
+            f"'{text and printable(text, 60)}' is not a budget; write it as 140ms, 0.14s or 140 (milliseconds)"
+        )
     value = float(match[1]) * (1000.0 if (match[2] or "").lower() == "s" else 1.0)
     return check_budget(value, text)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,10 +14,13 @@ from lut.blocks import Activation, BlockSpec, ConvSpec, HeadSpec, MBConvSpec, di
 from pnag.errors import ArchitectureError, SpaceError
 from pnag.space.architecture import Architecture
 from pnag.space.cost import CostModel
+from pnag.space.form import checked
 from pnag.space.tokens import Tokens, resolution_indices, unit_tokens
 
 if TYPE_CHECKING:
     from lut.table import LatencyTable
+
+_MOST_COMBINATIONS = 10_000_000  # of the layers within units: each has its cost in memory
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,14 @@ class SearchSpace:
             raise SpaceError(
                 f"resolutions {self.resolutions} of space {self.name} at {self.resolution}; give several in ascending "
                 "order, of which `resolution` is the last"
+            )
+        choices = 1 + len(self.kernels) * (1 + len(self.expands))
+        tables = math.log(max(self.units, 1) * self.resolution_choices) + self.layers * math.log(choices)
+        if tables > math.log(_MOST_COMBINATIONS):
+            raise SpaceError(
+                f"space {self.name} has {self.units} units of up to {self.layers} layers with {len(self.kernels)} "
+                f"kernels and {len(self.expands)} expands to choose from, more than "
+                f"{_MOST_COMBINATIONS:,} combinations within the units; give fewer of them"
             )
         if any(kernel % 2 == 0 for kernel in self.kernels):
             raise SpaceError(f"kernels {self.kernels} of space {self.name}; even kernels have no centre, take odd ones")
@@ -328,11 +340,11 @@ class SearchSpace:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`. Raises `SpaceError` for unknown or missing fields."""
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        """The inverse of `to_dict`. Raises `SpaceError` for unknown or missing fields, and for other values."""
         try:
-            return cls(**plain)
-        except TypeError as error:
+            known = {f.name for f in fields(cls)} & values.keys()
+            return cls(**{**values, **{key: checked(f"a search space with {key}", key, values[key]) for key in known}})
+        except (AttributeError, TypeError) as error:
             raise SpaceError(f"not a search space ({error}); give the fields that `to_dict` writes") from error
 
     def family(self) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import Any
 
+from lut.words import printable
 from pnag.errors import SpaceError
+from pnag.space.form import MOST, checked
 from pnag.space.search_space import SearchSpace
 
 SPACES: Mapping[str, SearchSpace] = {
@@ -23,8 +24,6 @@ SPACES: Mapping[str, SearchSpace] = {
 
 _SUFFIX = ".toml"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_MOST = 4096  # of any number in a space: channels, sides, classes are far below, typing errors are not
-_ACTIVATIONS = ("relu", "hswish")
 _NEEDED = tuple(f.name for f in fields(SearchSpace) if f.default is MISSING)
 
 
@@ -59,8 +58,11 @@ def parse_resolutions(text: str) -> tuple[int, ...]:
     """Sides in pixels from words such as `224` or `160,192,224`. Raises `SpaceError`."""
     words = [word.strip() for word in text.split(",")]
     for word in words:
-        if not (word.isascii() and word.isdigit() and 1 <= int(word) <= _MOST):
-            raise SpaceError(f"'{word}' in --resolution {text} is no number of pixels; write 224, or 160,192,224")
+        if not (word.isascii() and word.isdigit() and 1 <= int(word) <= MOST):
+            raise SpaceError(
+                f"'{printable(word, 40)}' in --resolution {printable(text, 60)} is no number of "
+                "pixels; write 224, or 160,192,224"
+            )
     return tuple(int(word) for word in words)
 
 
@@ -71,8 +73,8 @@ def read_space(path: str | Path) -> SearchSpace:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpaceError(f"cannot read {path}: {error.strerror or error}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpaceError(f"{path} is not valid TOML ({error}); see docs/add_a_space.md") from error
+    except (ValueError, RecursionError) as error:
+        raise SpaceError(f"{path} is not valid TOML ({printable(error, 120)}); see docs/add_a_space.md") from error
     known = {f.name: f for f in fields(SearchSpace)}
     if unknown := sorted(set(values) - set(known)):
         raise SpaceError(f"{path} has an unknown key '{unknown[0]}'; known are {', '.join(known)}")
@@ -83,46 +85,8 @@ def read_space(path: str | Path) -> SearchSpace:
         raise SpaceError(f"{path} has name = {name!r}; give letters, digits, dots, dashes and underscores")
     if name in SPACES:
         raise SpaceError(f"{path} has name = '{name}', which a space of the program has; choose another")
-    plain = {key: _checked(f"{path} has {key}", key, value) for key, value in values.items()}
+    plain = {key: checked(f"{path} has {key}", key, value) for key, value in values.items()}
     try:
         return SearchSpace(**plain)
     except SpaceError as error:
         raise SpaceError(f"{path}: {error}") from error
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST
-
-
-def _width(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 8
-
-
-# What may stand for a key, in words; keys that are not here take a list of whole numbers.
-_ONE: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "width": (_width, "a number above 0, at most 8"),
-    **dict.fromkeys(
-        ("resolution", "classes", "stem_channels", "final_expand_channels", "feature_channels"),
-        (_whole, f"a whole number from 1 to {_MOST}"),
-    ),
-}
-_LISTS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "unit_activations": (lambda value: value in _ACTIVATIONS, f"each of {' or '.join(_ACTIVATIONS)}"),
-    "unit_squeeze_excite": (lambda value: isinstance(value, bool), "true or false for each unit"),
-    "unit_strides": (lambda value: _whole(value) and value in (1, 2), "1 or 2 for each unit"),
-}
-
-
-def _checked(where: str, key: str, value: Any) -> Any:
-    """A value of the right type and within bounds, a list as a tuple; `SpaceError` otherwise."""
-    if key == "name":
-        return value
-    if key in _ONE:
-        fits, what = _ONE[key]
-        if not fits(value):
-            raise SpaceError(f"{where} = {str(value)[:60]!r}; give {what}")
-        return value
-    fits, what = _LISTS.get(key, (_whole, f"whole numbers from 1 to {_MOST}"))
-    if not isinstance(value, list) or not value or not all(map(fits, value)):
-        raise SpaceError(f"{where} = {str(value)[:60]}; give a list, {what}")
-    return tuple(value)

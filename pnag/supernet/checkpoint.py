@@ -13,6 +13,8 @@ from typing import Any, Protocol, Self
 from torch import Tensor
 
 from lut.files import replacing
+from lut.formats.canonical import parse_json
+from lut.words import printable
 from pnag.errors import CheckpointError, SpaceError
 from pnag.supernet.checkpoint_file import as_float32, plain_name, read_tensors
 from profiler.console import say
@@ -125,11 +127,17 @@ def read_checkpoint(
     named: dict[str, Tensor] = {}
     for name, tensor in raw.items():
         if (ours := our_name(name)) in named:
-            raise CheckpointError(f"checkpoint {path.name} has {published_name(ours)} under two spellings; give one")
+            raise CheckpointError(
+                f"checkpoint {path.name} has {printable(published_name(ours), 80)} under two spellings; give one"
+            )
         named[ours] = tensor
     if "space" in metadata:
         try:
-            space.require_same_family(space.from_dict(json.loads(metadata["space"])), f"checkpoint {path.name}")
+            its_space = space.from_dict(_document(path, metadata, "space"))
+        except SpaceError as error:
+            raise _damaged(path, printable(error, 160)) from error
+        try:
+            space.require_same_family(its_space, f"checkpoint {path.name}")
         except SpaceError as error:
             raise CheckpointError(str(error)) from error
     _require_tensors(path, named, expected, space)
@@ -138,7 +146,22 @@ def read_checkpoint(
         tell(f"the weights of {path.name} are {' and '.join(changed)}; they are taken as float32")
     elif metadata.get("content_sha256", state_sha256(state)) != state_sha256(state):
         raise CheckpointError(f"checkpoint {path} is damaged: its content does not match its hash; make it again")
-    return state, json.loads(metadata.get("data", "{}"))
+    return state, _document(path, metadata, "data")
+
+
+def _document(path: Path, metadata: Mapping[str, str], key: str) -> Mapping[str, Any]:
+    """What our own checkpoints say of themselves under `key`, {} for nothing. Raises `CheckpointError`."""
+    try:
+        document = parse_json(metadata.get(key, "{}"))
+    except ValueError as error:
+        raise _damaged(path, printable(error, 80)) from error
+    if not isinstance(document, dict):
+        raise _damaged(path, f"its {key} is of another form")
+    return document
+
+
+def _damaged(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"checkpoint {printable(path)} is damaged ({reason}); make it again")
 
 
 def _require_tensors(
@@ -150,13 +173,13 @@ def _require_tensors(
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise CheckpointError(
-                f"checkpoint {path.name} {what} {published_name(names[0])}{more}; "
+                f"checkpoint {path.name} {what} {printable(published_name(names[0]), 80)}{more}; "
                 f"space {space.name} has {len(expected)} tensors, the file {len(state)}: take one of this space"
             )
     for name, shape in expected.items():
         if tuple(state[name].shape) != shape:
             raise CheckpointError(
-                f"checkpoint {path.name} has {published_name(name)} of shape {tuple(state[name].shape)}, "
-                f"space {space.name} with {space.classes} classes needs {shape}; take a checkpoint of this width "
-                "and number of classes"
+                f"checkpoint {path.name} has {printable(published_name(name), 80)} of shape "
+                f"{tuple(state[name].shape)}, space {space.name} with {space.classes} classes needs {shape}; "
+                "take a checkpoint of this width and number of classes"
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ _WRAPPERS = (
     "ema_state_dict", "model_ema", "ema",
 )  # fmt: skip
 _DEEPEST = 4
+_PIECE_BYTES = 1 << 20
+_MOST_PACKED_BYTES = 256 << 20  # torch packs nothing; others may, a little
 # What wrappers put into names: at the front, and wherever a part was wrapped by itself.
 _LEADING = re.compile(r"^(?:(?:module|model|net|network|supernet|ema_model|student)\.)+")
 _INSIDE = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -87,8 +90,8 @@ def as_float32(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Ten
     """
     out, changed = {}, set()
     for name, tensor in tensors.items():
-        if tensor.is_quantized or tensor.is_complex() or tensor.dtype == torch.bool or tensor.layout != torch.strided:
-            kind = str(tensor.dtype).removeprefix("torch.")
+        if not _is_plain(tensor):
+            kind = "a name without values" if tensor.is_meta else str(tensor.dtype).removeprefix("torch.")
             raise CheckpointError(f"checkpoint {path.name} has {printable(name)} as {kind}; give float32 weights")
         wanted = torch.float32 if tensor.is_floating_point() else torch.int64
         if tensor.dtype != wanted:
@@ -100,6 +103,12 @@ def as_float32(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Ten
                 "diverged, or it was cut to half precision too early: take an earlier one"
             )
     return out, tuple(sorted(changed))
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether it holds values that a network computes with: weights, or one whole number, which counts something."""
+    odd = tensor.is_quantized or tensor.is_complex() or tensor.is_meta or tensor.layout != torch.strided
+    return not odd and (tensor.is_floating_point() or (tensor.ndim == 0 and tensor.dtype != torch.bool))
 
 
 def _unreadable(path: Path, reason: object) -> CheckpointError:
@@ -118,6 +127,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]
 
 def _read_pickle(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     """Only tensors and plain values are read, numpy's scalars among them: a pickle's code is never run."""
+    require_sound_zip(path)
     try:
         with (
             warnings.catch_warnings(),
@@ -134,7 +144,7 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
             break
         found = content.get("metadata")
         if isinstance(found, dict) and found.get("format") == "pnag-supernet":
-            metadata = found
+            metadata = {str(key): value for key, value in found.items() if isinstance(value, str)}
         inside = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
         if inside is None or any(isinstance(value, Tensor) for value in content.values()):
             break
@@ -152,6 +162,36 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     return {str(name): tensor for name, tensor in content.items()}, metadata
 
 
+def require_sound_zip(path: Path) -> None:
+    """Raise `CheckpointError` if `path` is a zip archive, as torch writes, that is damaged or unpacks to far more.
+
+    torch looks at no checksum, and unpacks whatever a small file stands for.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_ZIP)) != _ZIP:
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+            size = sum(part.file_size for part in parts)
+            if size > path.stat().st_size + _MOST_PACKED_BYTES:
+                raise ValueError(f"it unpacks to {size >> 20} MiB: save its tensors anew, which torch does not pack")
+            for part in parts:
+                _check_part(archive, part)
+    except Exception as error:  # each part of a damaged archive has errors of its own
+        reason = printable(str(error) or type(error).__name__, 120)
+        raise CheckpointError(_not_plain(path, f"it is damaged: {reason}")) from error
+
+
+def _check_part(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
+    """Read a part to its end, where its checksum is compared; one without (0) was written so."""
+    if part.CRC == 0:
+        return
+    with archive.open(part) as file:
+        while file.read(_PIECE_BYTES):
+            pass
+
+
 def _why_not(path: Path, error: Exception) -> str:
     text = " ".join(str(error).split())
     if forbidden := _FORBIDDEN.search(text):
@@ -163,6 +203,10 @@ def _why_not(path: Path, error: Exception) -> str:
         reason = printable(cause.partition(" Check the documentation")[0], 160)
     else:
         reason = printable(text or type(error).__name__, 160)
+    return _not_plain(path, reason)
+
+
+def _not_plain(path: Path, reason: str) -> str:
     return (
         f"checkpoint {printable(path)} is not a plain state dict ({reason}); no code of it was run: "
         "save its tensors alone, or fetch it again if it is damaged"

@@ -23,6 +23,7 @@ from lut.journal import LineJournal, read_lines
 from pnag.data.split import ImageData, Shard
 from pnag.errors import CheckpointError
 from pnag.supernet.checkpoint import pickled
+from pnag.supernet.checkpoint_file import require_sound_zip
 from pnag.supernet.training_config import TrainConfig
 from profiler.progress import Progress
 
@@ -49,10 +50,13 @@ class CheckpointFile:
         if not self._path.exists():
             return None
         try:
+            require_sound_zip(self._path)
             state: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
+            found = state["identity"]
+            if not all(isinstance(found.get(what, {}), dict) for what in self._identity):
+                raise ValueError("it says in another form of which training it is")
         except Exception as error:  # torch raises whatever the damaged part leads to
             raise CheckpointError(f"{self._path} is damaged; remove it to begin the training again") from error
-        found = state.get("identity", {})
         for what in self._identity:
             if found.get(what, {}) != self._identity[what]:
                 odd = _first_difference(found.get(what) or {}, self._identity[what])

@@ -13,6 +13,7 @@ import numpy as np
 
 from devices.backend import Samples
 from lut.entry import Entry, Role
+from lut.words import printable
 from profiler.measure.estimator import ESTIMATORS, Estimator, Round, percentile_ms
 
 NAN = float("nan")
@@ -94,7 +95,12 @@ class Visit:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Visit:
-        """The inverse of `to_json`. Raises `TypeError` for other fields."""
+        """The inverse of `to_json`. Raises `TypeError` for other fields, `ValueError` for other values."""
+        if not isinstance(values, Mapping):
+            raise TypeError("a line is no visit")
+        for name, value in values.items():
+            if not _FORMS.get(name, _is_any)(value):
+                raise ValueError(f"a visit with {printable(name, 40)} = {printable(repr(value)[:400], 40)}")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
 
@@ -105,6 +111,43 @@ class Visit:
         if self.flags:
             state["flags"] = list(self.flags)
         return json.dumps({key: value for key, value in state.items() if value is not None})
+
+
+def _is_any(_: Any) -> bool:
+    return True
+
+
+def _is_time(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are(each: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list | tuple) and all(map(each, value))
+
+
+_HUGE = 1e18  # of nothing that a visit holds, whatever its unit
+# What may stand in a line of a file of visits, by field.
+_FORMS: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("unit", "failure"), _is_text),
+    **dict.fromkeys(("round", "runs"), _is_whole),
+    **dict.fromkeys(("times_ms", "warmup_ms", "wall_ms"), _are(_is_time)),
+    **dict.fromkeys(("reference_ms", "temperature_c", "clock_mhz", "load", "at_s"), _is_number),
+    "disturbed": _are(_is_whole),
+    "flags": _are(_is_text),
+    "details": lambda value: isinstance(value, Mapping),
+}
 
 
 def round_ns(times_ms: Iterable[float]) -> Iterator[float]:

@@ -6,6 +6,7 @@ so that starting twice (an answer lost on its way) starts once.
 
 from __future__ import annotations
 
+import re
 import secrets
 import shlex
 from dataclasses import dataclass
@@ -57,11 +58,12 @@ class DetachedRunner:
         session.sleep(expected_s)
         while True:
             head, _, rest = session.run(_poll_script(folder)).output.partition("\n")
-            if head.startswith("done"):
+            if ended := re.fullmatch(r"done (\d{1,5})\s*", head):
                 output, _, noted = rest.rpartition("\n__note:")
-                return Finished(output, int(head.split()[1]), noted.strip())
+                return Finished(output, int(ended[1]), noted.strip())
             starting = head == "starting" and session.clock() - started < _START_LIMIT_S
-            if not (head == "running" or starting) or session.boots != boots:
+            ending = head.startswith("done")  # the status is about to be written
+            if not (head == "running" or ending or starting) or session.boots != boots:
                 raise RunVanishedError(
                     f"a measurement on the phone at {session.address} ended without a result"
                     + (" because the phone booted anew" if session.boots != boots else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import shlex
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -123,7 +124,7 @@ def free_bytes(df: str) -> int | None:
     """Free space from `df -k`, or None if it cannot be read (the oldest versions print '1.2G')."""
     for line in reversed(df.strip().splitlines()):
         words = line.split()
-        if len(words) >= 4 and words[-1].startswith("/") and words[-3].isdecimal():
+        if len(words) >= 4 and words[-1].startswith("/") and re.fullmatch(r"\d{1,15}", words[-3]):
             return int(words[-3]) * 1024
     return None
 

@@ -6,6 +6,7 @@ here may run twice, once before and once after a drop, so callers give only comm
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -248,6 +249,6 @@ class AdbSession:
             read_timeout_s=self.patience.silence_s,
         )
         output, found, status = text.replace("\r", "").rpartition(f"\n{marker}")
-        if not found or not status.strip().isdecimal():
+        if not found or not re.fullmatch(r"\d{1,5}", status.strip()):
             raise ConnectionResetError("the answer was cut off")
         return ShellResult(output, int(status))

@@ -5,6 +5,7 @@ The seam is narrow on purpose: whatever listens on a loopback port and speaks th
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from adb_shell.exceptions import TcpTimeoutException
 from adb_shell.transport.base_transport import BaseTransport
 
 from devices.errors import RuntimeUnavailableError
+from devices.options import shown
 
 DEFAULT_PORT = 5555
 
@@ -33,8 +35,10 @@ class Address:
         if not colon or (":" in host and not host.startswith("[")):
             host, port = text, str(DEFAULT_PORT)
         host = host.strip("[]")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise RuntimeUnavailableError(f"'{text}' is not an address; give HOST:PORT, for instance 192.168.1.20:5555")
+        if not host or not re.fullmatch(r"\d{1,5}", port, re.ASCII) or not 0 < int(port) < 65536:
+            raise RuntimeUnavailableError(
+                f"{shown(text)} is not an address; give HOST:PORT, for instance 192.168.1.20:5555"
+            )
         return cls(host=host, port=int(port))
 
     def __str__(self) -> str:

@@ -44,6 +44,7 @@ MODES = {
     "RGB": lambda v: encoded(Image.fromarray(v).convert("RGB")),
     "RGBA": lambda v: encoded(Image.fromarray(v).convert("RGBA")),
     "CMYK": lambda v: encoded(Image.fromarray(v).convert("CMYK"), "TIFF"),
+    "CMYK of JPEG": lambda v: encoded(Image.fromarray(v).convert("CMYK"), "JPEG", quality=98),
     "YCbCr": lambda v: encoded(Image.fromarray(v).convert("RGB"), "JPEG", quality=98),
     "I;16": lambda v: grey16(v, "PNG"),
     "I;16 of TIFF": lambda v: grey16(v, "TIFF"),
