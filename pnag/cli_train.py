@@ -43,9 +43,9 @@ def train(
     accuracy: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|imagenet|cifar10",
+            metavar="FILE|imagenet|cifar10|once-for-all:FILE",
             help="Accuracies known already: parquet or CSV with architecture,accuracy, or those that come with the "
-            "program; imagenet unless given.",
+            "program, imagenet unless given; or the predictor that once-for-all publishes.",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME of the table unless given.")] = None,

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from lut.files import require_writable
 from lut.table import LatencyTable
 from pnag.accuracy.archive import SHIPPED, AccuracyArchive
+from pnag.accuracy.network import AccuracyNetwork
+from pnag.accuracy.provenance import Provenance
 from pnag.accuracy.shipped import model_of
 from pnag.data.load import locate_data
 from pnag.errors import ArchiveError, RunError
@@ -24,6 +26,7 @@ from pnag.generator.methods import find_method
 from pnag.generator.rounds import RoundsDone
 from pnag.runs.plan import Plan
 from pnag.runs.plots import PlottedNetwork, plot_networks
+from pnag.runs.published import predicted_archive, read_published
 from pnag.runs.request import TrainRequest
 from pnag.runs.run import ANSWERS, ARCHIVE, GENERATOR, LOCK, MANIFEST, PLOT, ROUNDS, TABLE, Run, sha256_of
 from pnag.runs.supernet_stage import ProgressOf, SupernetStage
@@ -110,6 +113,8 @@ class _Pipeline:
                 _ = self._images.trains_on
         if self.request.archive is not None:
             _ = self._given
+        if self.request.predictor is not None:
+            _ = self._published
 
     def _check_sides(self) -> None:
         """A supernet is trained and asked at all resolutions of the table, or at one."""
@@ -182,6 +187,21 @@ class _Pipeline:
             self._images.compare(archive)
         return archive
 
+    @cached_property
+    def _published(self) -> AccuracyNetwork:
+        """The predictor of the request, read once."""
+        assert self.request.predictor is not None
+        return read_published(self.request.predictor, self.space)
+
+    def _model(self, archive: AccuracyArchive) -> tuple[AccuracyNetwork | None, Provenance]:
+        """The model of accuracies that is to be learnt from, if there is one, and where it is from."""
+        if self.request.predictor is not None:
+            return self._published, archive.provenance
+        model = model_of(self.request.archive, archive)
+        if model is None or not find_method(self.request.method).answers_as_learnt:
+            return model, archive.provenance
+        return model, replace(archive.provenance, how=f"{archive.provenance.how}, distilled")
+
     def _archive(self) -> AccuracyArchive:
         """The archive so far: loaded, asked of a supernet, or from before."""
         path = self.run.path(ARCHIVE)
@@ -192,6 +212,15 @@ class _Pipeline:
             if self.request.supernet is not None:
                 self._images.supernet(self.run)
             with self.run.stage("archive") as record:
+                archive.save(self.run.path(ARCHIVE))
+                record |= {"path": ARCHIVE, "sha256": sha256_of(self.run.path(ARCHIVE)), "n": len(archive)}
+            return archive
+        if self.request.predictor is not None:
+            with self.run.stage("archive") as record:
+                rng = np.random.default_rng(self.request.seed)
+                archive = predicted_archive(
+                    self._published, self.request.predictor, self.costs, self.request.architectures, rng
+                )
                 archive.save(self.run.path(ARCHIVE))
                 record |= {"path": ARCHIVE, "sha256": sha256_of(self.run.path(ARCHIVE)), "n": len(archive)}
             return archive
@@ -287,12 +316,8 @@ class _Pipeline:
         with self.progress("learning", 1) as progress:
             report = shares_of(progress)
             if not per_round:
-                model = model_of(self.request.archive, archive)
-                if model is not None:
-                    options["learnt"] = model
-                    if find_method(self.request.method).answers_as_learnt:
-                        how = f"{archive.provenance.how}, distilled"
-                        options["metadata"][PROVENANCE] = replace(archive.provenance, how=how).to_dict()
+                options["learnt"], provenance = self._model(archive)
+                options["metadata"][PROVENANCE] = provenance.to_dict()
                 return train_generator(self.space, self.costs, tokens, accuracy, progress=report, ask=ask, **options)
             plan = Plan.load(self.run.path(ROUNDS), self.space)
             proposed = plan.all_proposed(self.space)

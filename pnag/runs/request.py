@@ -8,7 +8,8 @@ from typing import Any
 
 from pnag.accuracy.archive import DEFAULT, find_archive
 from pnag.data.load import locate_data
-from pnag.errors import RunError
+from pnag.errors import ArchiveError, RunError
+from pnag.runs.published import PREFIX as PUBLISHED
 from pnag.runs.run import ARCHIVE, Run, sha256_of
 from pnag.supernet.training_config import preset
 
@@ -16,12 +17,12 @@ from pnag.supernet.training_config import preset
 @dataclass(frozen=True)
 class TrainRequest:
     """What to train. `data` names a data set, `supernet` a checkpoint to evaluate on it instead of training one;
-    `accuracy` an archive that makes both unnecessary: a file, or the name of one that comes with the program. With none
-    of them the default one of these is taken. Beside `data` and `supernet`, `accuracy` holds what is known already, and
-    the supernet gives networks their weights. `architectures` is how many are evaluated in all, `rounds` in how many
-    further rounds the generator proposes some of them, `resolution` the side of the data's images, `data_seed` what
-    decides about held-out images, `seed` unless given, `val_images` how many validation images each is evaluated on at
-    most.
+    `accuracy` an archive that makes both unnecessary: a file, the name of one that comes with the program, or
+    `once-for-all:FILE` for the predictor that its authors publish. With none of them the default archive is taken.
+    Beside `data` and `supernet`, `accuracy` holds what is known already, and the supernet gives networks their weights.
+    `architectures` is how many are evaluated in all, `rounds` in how many further rounds the generator proposes some of
+    them, `resolution` the side of the data's images, `data_seed` what decides about held-out images, `seed` unless
+    given, `val_images` how many validation images each is evaluated on at most.
     """
 
     table: Path
@@ -67,6 +68,10 @@ class TrainRequest:
             raise RunError("--supernet needs images to evaluate it on; give --data, for instance imagefolder:DIR")
         if self.epochs == 0 and not self.supernet:
             raise RunError("--epochs 0 trains nothing; give --supernet, which is then evaluated as it is")
+        if self.predictor is not None and self.supernet:
+            raise RunError(f"--accuracy {PUBLISHED}FILE is asked in place of a supernet; leave out --supernet")
+        if self.predictor is not None and not self.predictor.is_file():
+            raise ArchiveError(f"no predictor at {self.predictor}; give --accuracy {PUBLISHED}acc_predictor.pth")
         if self.rounds and not self.data:
             raise RunError("--rounds asks the supernet for accuracies; give --data")
         if self.val_images is not None and not self.data:
@@ -75,8 +80,16 @@ class TrainRequest:
             preset(self.data)
 
     @property
+    def predictor(self) -> Path | None:
+        """The file of the predictor that accuracies are asked of, if it is one that others published."""
+        given = str(self.accuracy or "")
+        return Path(given.removeprefix(PUBLISHED)) if given.startswith(PUBLISHED) else None
+
+    @property
     def archive(self) -> Path | None:
-        """The file that accuracies are taken from, if they are not asked of a supernet. Raises `ArchiveError`."""
+        """The file that accuracies are taken from, if they are asked of nobody. Raises `ArchiveError`."""
+        if self.predictor is not None:
+            return None
         return find_archive(self.accuracy or DEFAULT) if self.accuracy or not self.data else None
 
     def identity(self) -> dict[str, Any]:
@@ -84,7 +97,7 @@ class TrainRequest:
         return {
             "data": self.data and locate_data(self.data),
             "supernet_sha256": sha256_of(self.supernet) if self.supernet else None,
-            "accuracy_sha256": sha256_of(self.archive) if self.archive else None,
+            "accuracy_sha256": sha256_of(given) if (given := self.predictor or self.archive) else None,
             "method": self.method,
             "seed": self.seed,
             "architectures": self.architectures,
