@@ -1,8 +1,8 @@
 """How large a model file will be, before it is made: weights, and what a format adds for each channel, block and file.
 
 Batch-norms are folded into the convolutions in the formats that runtimes read, so that a channel keeps one number of
-the two; `.pt2` keeps both, and the running statistics. What a format adds was read off exported networks and is rounded
-up (benchmarks/file_sizes.py), so that files are a little smaller than what is said here.
+the two; `.pt2` keeps both, and the running statistics. What a format adds is an allowance, meant to be too large rather
+than too small: benchmarks/file_sizes.py compares it with exported networks.
 """
 
 from __future__ import annotations
