@@ -27,6 +27,7 @@ from pnag.space.search_space import SearchSpace
 from pnag.space.spaces import load_space
 from tests.tables import TINY, made_up_table
 
+ROOT = Path(__file__).parents[3]
 SPACE = load_space("ofa-mbv3-w0.25", resolution=32, classes=10)
 
 
@@ -143,6 +144,20 @@ def test_a_size_is_of_the_files_that_are_exported_or_that_the_runtime_takes() ->
     assert lines[1].strip().startswith("size of .onnx: ")
     assert lines[1].endswith("of 1000 MB")
     assert lines[-1].strip() == "none of them binds: no better network is near"
+
+
+def test_files_that_were_exported_are_a_little_smaller_than_predicted() -> None:
+    space = load_space()
+    networks = dict(zip(("smallest", "largest"), space.extremes(), strict=True))
+    compared = 0
+    for line in (ROOT / "benchmarks" / "results" / "export_parity.md").read_text(encoding="utf-8").splitlines():
+        what, suffix, precision, _, _, megabytes, *_ = (cell.strip() for cell in f"{line[1:]}|||||||".split("|"))
+        which = what.removesuffix(" @224")
+        if which in networks and megabytes:
+            predicted = file_sizes(space, f".{suffix}", precision)(space.encode([networks[which]]))[0]
+            assert 0 < predicted / (float(megabytes) * 1e6) - 1 < (0.02 if precision == "float32" else 0.07), line
+            compared += 1
+    assert compared == 8
 
 
 def test_a_file_that_is_larger_than_its_limit_is_named() -> None:
