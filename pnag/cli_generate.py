@@ -163,7 +163,7 @@ def generate(
         tune, measure = _tuning(workshop, finetune, seed), None
         if verify:
             reach = {"adb": adb, "serial": serial, "benchmark_model": benchmark_model}
-            given = {name: value for name, value in reach.items() if value is not None}
+            given: dict[str, Any] = {name: value for name, value in reach.items() if value is not None}
             measure = partial(_verify, verify, workshop, allow_mismatch=allow_mismatch, **given)
         deliver = partial(_deliver, workshop, debug=debug)
         paths = _paths(targets, budgets_ms)
