@@ -24,7 +24,7 @@ from profiler.measure.reference import Level
 from profiler.measure.wander import levelled_where_better, wanders
 
 _VERSION = 1
-_MOST_BYTES = 256 << 20  # of what it unpacks to
+_MOST_BYTES = 64 << 20  # of what it unpacks to
 _USUAL_LIMIT, _USUAL_CI = 0.05, 0.01
 
 

@@ -213,6 +213,6 @@ def test_descriptions_in_network_files(tmp_path, content, suffix):
 def test_a_description_that_unpacks_to_more_than_memory(tmp_path):
     path = tmp_path / "net.pt2"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("extra/pnag.json", bytes(100 << 20))
+        archive.writestr("extra/pnag.json", bytes(20 << 20))
     with bounded(), pytest.raises(PnagError, match="too long"):
         read_metadata(path)
