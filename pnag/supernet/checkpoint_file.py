@@ -68,7 +68,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     if reason := next((reason for mark, reason in _MAGIC if head.lower().startswith(mark)), None):
         raise _unreadable(path, reason)
     as_pickle = head.startswith((_PICKLE, _ZIP)) or path.suffix != ".safetensors"
-    if head[8:9] == b"{" and not head.startswith((_PICKLE, _ZIP)):
+    # A safetensors file begins with the length of its header, whose first byte may be the one that pickles begin with.
+    within = int.from_bytes(head[:8], "little") <= path.stat().st_size
+    if head[8:9] == b"{" and (within or not head.startswith((_PICKLE, _ZIP))):
         as_pickle = False
     raw, metadata = _read_pickle(path) if as_pickle else _read_safetensors(path)
     tensors: dict[str, Tensor] = {}

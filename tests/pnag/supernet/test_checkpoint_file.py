@@ -9,10 +9,10 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from pnag.errors import CheckpointError
-from pnag.supernet.checkpoint_file import plain_name
+from pnag.supernet.checkpoint_file import plain_name, read_tensors
 from pnag.supernet.supernet import Supernet
 from tests.pnag.tiny import TINY_SPACE, random_supernet
 
@@ -187,3 +187,15 @@ def test_other_wholes_are_refused_in_a_line(tmp_path):
 def test_what_is_told_of_a_checkpoint_is_json(tmp_path):
     NET.save(tmp_path / "net.safetensors")
     assert json.dumps(dict(Supernet.load(tmp_path / "net.safetensors", TINY_SPACE).data)) == "{}"
+
+
+def test_a_header_whose_length_begins_like_a_pickle_is_read(tmp_path):
+    tensors = {"weight": torch.arange(6.0)}
+    for filling in range(0, 256, 8):
+        content = save(tensors, {"about": "x" * filling})
+        if content[:1] == b"\x80":
+            break
+    assert content[:1] == b"\x80"
+    (tmp_path / "net.safetensors").write_bytes(content)
+    read, _ = read_tensors(tmp_path / "net.safetensors")
+    assert torch.equal(read["weight"], tensors["weight"])
