@@ -32,7 +32,7 @@ SCHEMA_VERSION = 1
 METADATA_KEY = b"archive"
 _COLUMNS = ("architecture", "accuracy", "test_accuracy", "resolution", "split")
 _MOST_BYTES = 256 << 20  # of all columns together: a million networks have less
-_SMALLEST_SIDE = 32  # of images, in pixels
+_SMALLEST_SIDE = 1  # of images, in pixels: spaces of files may have images of any side
 _SHIPPED_FOLDER = Path(__file__).parent / "archives"
 # What comes with the program, by name: accuracies of networks of the default space, with their origin inside.
 SHIPPED: Mapping[str, Path] = {
