@@ -209,6 +209,42 @@ def test_a_budget_that_cannot_be(
     assert_refused(commands(line), line, code, says, *(["choose from"] if code == 4 else []))
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        ("--also good.parquet", 2, "--also good.parquet lacks a table or a budget; write it as lut/pixel.parquet=45ms"),
+        ("--also none.parquet=45ms", 2, "no latency table at none.parquet"),
+        ("--also cut.parquet=45ms", 2, "is damaged or not a parquet file"),
+        ("--also other.parquet=45ms", 2, "use the two of one space"),
+        ("--also good.parquet=45kg", 2, "'45kg' is not a budget"),
+        (
+            "--also good.parquet=0.001ms",
+            4,
+            "0.001 ms on good is below the cheapest network of ofa-mbv3-w0.25: choose from",
+        ),
+        ("--max-params 0", 2, "--max-params 0 is no number above zero; write it as 8M"),
+        ("--max-params 1k", 4, "0.001M parameters is below the cheapest network of ofa-mbv3-w0.25: choose from"),
+        ("--max-macs many", 2, "--max-macs many is no number above zero"),
+        ("--max-size 20", 2, "--max-size 20 is no size above zero; write it as 20MB"),
+        ("--csv good.csv/list.csv", 2, "good.csv is not a folder"),
+    ],
+)
+def test_a_limit_that_cannot_be(
+    commands: Callable[[str], Ended], untouched: None, options: str, code: int, says: str
+) -> None:
+    line = f"pnag-generate 9ms --from run {options}"
+    assert_refused(commands(line), line, code, says)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [("", "no budget; give one or more"), (" --frontier 1", "ask for 2 or more"), (" --frontier 0ms", "0ms")],
+)
+def test_a_question_without_budgets(commands: Callable[[str], Ended], untouched: None, words: str, says: str) -> None:
+    line = f"pnag-generate --from run{words}"
+    assert_refused(commands(line), line, 2, says)
+
+
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("file", DAMAGED)
 def test_a_damaged_or_truncated_table(
