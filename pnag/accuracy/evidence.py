@@ -11,6 +11,7 @@ Variance Components Models, 2019, update 6.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,7 @@ class Strengths:
     variances: Array
     noise: float
     end: Array
+    evidence: float = -np.inf
 
 
 class Evidence:
@@ -54,6 +56,13 @@ class Evidence:
             self._sizes[group] = max(1.0, float(np.square(part).sum()) / n)
             self._kernels[group] = (part @ part.T / self._sizes[group])[self._lower]
 
+    def also(self, covariance: Matrix) -> Evidence:
+        """The same with one more group, of which the covariances (n, n) of the rows are known, with unit variance."""
+        more = copy(self)
+        more._sizes = np.append(self._sizes, 1.0)
+        more._kernels = np.concatenate([self._kernels, covariance[self._lower][None].astype(np.float64)])
+        return more
+
     def maximise(self, y: Array, spread: Array, start: Strengths | None = None) -> Strengths:
         """The most probable variances for standardised targets y (n,); `start` are those of similar targets.
 
@@ -73,7 +82,7 @@ class Evidence:
             self._negative_log_posterior, log, (y, spread), jac=True, bounds=list(zip(lowest, highest, strict=True)),
             method="L-BFGS-B", options={"maxiter": _STEPS if start is None else _WARM_STEPS},
         )  # fmt: skip
-        return Strengths(np.exp(found.x[:-1]) / self._sizes, float(np.exp(found.x[-1])), found.x)
+        return Strengths(np.exp(found.x[:-1]) / self._sizes, float(np.exp(found.x[-1])), found.x, -float(found.fun))
 
     def _negative_log_posterior(self, log: Array, y: Array, spread: Array) -> tuple[float, Array]:
         """Negative logarithm of the evidence and of how unlike groups of a kind are, with its gradient."""

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.accuracy.predictor import LayerCodes, Predictor
+from pnag.accuracy.predictor import AccuracyPredictor, LayerCodes, Predictor
 from pnag.space.tokens import Tokens, TokenSpace
 
 Array = NDArray[np.float64]
@@ -109,6 +109,15 @@ def fit_nearby(predictor: Predictor, tokens: Tokens, accuracy: Array) -> Nearby 
         return None
     weights, reach, share = found
     return Nearby(predictor.space, tokens, weights, reach, share, predictor.error)
+
+
+def doubt_near(predictor: AccuracyPredictor) -> Nearby | None:
+    """The doubt alone, of a predictor that knows networks itself; None where it has no local part."""
+    local = predictor.local
+    if local is None:
+        return None
+    nothing = np.zeros(len(local.tokens))
+    return Nearby(predictor.space, local.tokens, nothing, local.reach, local.share, predictor.error)
 
 
 def _alike(a: Weights, b: Weights, layers: int, reach: float) -> Array:

@@ -8,6 +8,8 @@ merit and its predicted accuracy are
 so that the merits of *all* networks which differ from `a` in one layer come from one matrix product. Accuracy
 levels off as networks grow: what a layer brings is the same share of the distance to the ceiling, not the
 same number of points. Without a ceiling, which is infinite then, merit and accuracy are the same.
+Beyond that, networks near each other may have something in common, the local part: a term of the merit that is learnt
+together with the others, from the same accuracies, so that neither explains what the other does.
 How the weights are learnt is in `pnag.accuracy.predictor_fit`; this module needs numpy only.
 """
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -27,6 +30,7 @@ Codes = NDArray[np.int64]
 Weights = NDArray[np.float32]
 
 _CHUNK = 4096
+_LOCAL = "local_"  # before the names of the local part's arrays
 _LOWEST = 50.0  # of minus the merit: no network is that bad, and its exponential is still a number
 
 
@@ -132,6 +136,80 @@ class Correction(Protocol):
 
 
 @dataclass(frozen=True)
+class LocalPart:
+    """What networks that differ in few layers have in common: known ones (m, length) with weights (m,).
+
+    A Gaussian process whose correlation falls with the number of layers that differ, exp(-d / reach), `reach` in
+    layers. Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, sections 2.2 and 2.7.
+    `share` is the part of what the quadratic form leaves open that near networks have in common; the rest is noise.
+    """
+
+    space: TokenSpace
+    tokens: Tokens
+    weights: Array
+    reach: float
+    share: float
+
+    @cached_property
+    def _known(self) -> Weights:
+        codec = LayerCodes(self.space)
+        return codec.one_hot(codec.of(self.tokens))
+
+    def __call__(self, tokens: Tokens) -> Array:
+        """What they add to the merits of canonical tokens (n, length), (n,)."""
+        out = np.empty(len(tokens))
+        codec, weights = LayerCodes(self.space), self.weights.astype(np.float32)
+        for start in range(0, len(tokens), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            out[part] = alike(codec.one_hot(codec.of(tokens[part])), self._known, codec.layers, self.reach) @ weights
+        return out
+
+    def changes(self, codes: Codes) -> Array:
+        """What setting one layer to another code adds to that, (n, layers, codes); 0 for the present code.
+
+        Where a known network has the new code, one layer less differs from it; where it has the present one, one more.
+        """
+        codec = LayerCodes(self.space)
+        shares = alike(codec.one_hot(codes), self._known, codec.layers, self.reach) * self.weights.astype(np.float32)
+        having = (shares @ self._known).reshape(len(codes), codec.layers, codec.codes)
+        now = np.take_along_axis(having, codes[:, :, None], axis=2)
+        nearer, further = np.expm1(1 / self.reach), np.expm1(-1 / self.reach)
+        out = np.asarray(nearer * having + further * now, dtype=np.float64)
+        np.put_along_axis(out, codes[:, :, None], 0.0, axis=2)
+        return out
+
+    def nearest(self, tokens: Tokens) -> Array:
+        """Correlation with the nearest of the known networks, (n,): 1 for one of them."""
+        codec, out = LayerCodes(self.space), np.empty(len(tokens))
+        for start in range(0, len(tokens), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            both = alike(codec.one_hot(codec.of(tokens[part])), self._known, codec.layers, self.reach)
+            out[part] = both.max(axis=1)
+        return out
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything but the space, for a file."""
+        return {"tokens": self.tokens, "weights": self.weights, "numbers": np.array([self.reach, self.share])}
+
+    @classmethod
+    def from_arrays(cls, space: TokenSpace, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The inverse of `arrays`. Raises `KeyError` or `ValueError` if they do not fit the space."""
+        tokens, weights = arrays["tokens"], arrays["weights"]
+        if tokens.shape != (len(weights), space.length):
+            raise ValueError(f"known networks of shape {tokens.shape} do not fit {space.name}")
+        reach, share = arrays["numbers"].tolist()
+        return cls(space, tokens, weights, reach, share)
+
+
+def alike(a: Weights, b: Weights, layers: int, reach: float) -> Weights:
+    """Correlation of networks given as one-hot layer codes, (n, m): exp(-differing layers / reach)."""
+    out: Weights = a @ b.T
+    out -= np.float32(layers)
+    out *= np.float32(1 / reach)
+    return np.exp(out, out=out)
+
+
+@dataclass(frozen=True)
 class AccuracyPredictor:
     """The quadratic form and the ceiling, learnt, with the error on architectures that took no part in the learning.
 
@@ -148,6 +226,7 @@ class AccuracyPredictor:
     rank_correlation: float
     noise: float
     ceiling: float = np.inf
+    local: LocalPart | None = None
 
     @property
     def codes(self) -> LayerCodes:
@@ -168,19 +247,22 @@ class AccuracyPredictor:
         for start in range(0, len(tokens), _CHUNK):
             x = codec.one_hot(codec.of(tokens[start : start + _CHUNK]))
             out[start : start + _CHUNK] = np.einsum("nf,nf->n", x, x @ (self.pairs / 2) + self.main)
-        return out + self.bias
+        out += self.bias
+        return out if self.local is None else out + self.local(tokens)
 
     def changes(self, codes: Codes) -> Array:
         """What setting one layer to another code adds to the merit, (n, layers, codes); 0 for the present code."""
         codec = self.codes
         field = (codec.one_hot(codes) @ self.pairs + self.main).reshape(len(codes), codec.layers, codec.codes)
         now = np.take_along_axis(field, codes[:, :, None], axis=2)
-        return np.asarray(field - now, dtype=np.float64)
+        changes = np.asarray(field - now, dtype=np.float64)
+        return changes if self.local is None else changes + self.local.changes(codes)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything but the space, for a file."""
         numbers = np.array([self.bias, self.error, self.rank_correlation, self.noise, self.ceiling])
-        return {"numbers": numbers, "main": self.main, "pairs": self.pairs}
+        local = {} if self.local is None else {f"{_LOCAL}{name}": array for name, array in self.local.arrays().items()}
+        return {"numbers": numbers, "main": self.main, "pairs": self.pairs, **local}
 
     @classmethod
     def from_arrays(cls, space: TokenSpace, arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -190,4 +272,6 @@ class AccuracyPredictor:
         if main.shape != (codec.layers * codec.codes,) or pairs.shape != main.shape * 2:
             raise ValueError(f"a predictor of shapes {main.shape} and {pairs.shape} does not fit {space.name}")
         bias, error, correlation, noise, ceiling = arrays["numbers"].tolist()
-        return cls(space, bias, main, pairs, error, correlation, noise, ceiling)
+        parts = {name.removeprefix(_LOCAL): array for name, array in arrays.items() if name.startswith(_LOCAL)}
+        local = LocalPart.from_arrays(space, parts) if parts else None
+        return cls(space, bias, main, pairs, error, correlation, noise, ceiling, local)

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from lut.calibration.ranks import rank_correlation
 from pnag.accuracy.evidence import Evidence, Strengths
 from pnag.accuracy.features import FeatureMap
-from pnag.accuracy.predictor import AccuracyPredictor
+from pnag.accuracy.predictor import AccuracyPredictor, LayerCodes, LocalPart, alike
 from pnag.errors import ArchiveError
 from pnag.space.tokens import Tokens, TokenSpace
 from profiler.progress import Share
@@ -46,17 +46,27 @@ _SETTLING_STEPS = 2
 _EVIDENCE_ROWS = 900
 _DUAL_ROWS = 4000
 _LOO_ROWS = 2000
+_JITTER = 1e-3  # relative, where a covariance is to be drawn from
+_REACHES = (2.0, 5.0)  # layers
+_LEAST_EVIDENCE = 5.0  # of a local part, as the logarithm of how much more probable it makes the accuracies
 
 
 def fit_predictor(
-    space: TokenSpace, tokens: Tokens, accuracy: Array, *, seed: int = 0, report: Share | None = None
+    space: TokenSpace,
+    tokens: Tokens,
+    accuracy: Array,
+    *,
+    near: Index | None = None,
+    seed: int = 0,
+    report: Share | None = None,
 ) -> AccuracyPredictor:
     """Learn from measured accuracies, shapes (n, length) and (n,).
 
-    The error is exact leave-one-out error. `report` is called with the share done, between 0 and 1. Raises
+    Of so many that not all can be laid out in full, `near` (m,) are the rows that have a local part. The error is
+    exact leave-one-out error. `report` is called with the share done, between 0 and 1. Raises
     `ArchiveError` for fewer than eight architectures.
     """
-    return fit_posterior(space, tokens, accuracy, seed=seed, report=report).predictor
+    return fit_posterior(space, tokens, accuracy, near=near, seed=seed, report=report).predictor
 
 
 def fit_posterior(
@@ -66,6 +76,7 @@ def fit_posterior(
     *,
     spread: Array | None = None,
     start: Start | None = None,
+    near: Index | None = None,
     seed: int = 0,
     report: Share | None = None,
 ) -> Posterior:
@@ -97,13 +108,39 @@ def fit_posterior(
         if settled.predictor.error > best.predictor.error:
             break
         best = settled
+    best = _with_local(best, evidence, rows)
     if len(some) < len(tokens):
-        every = _Learner(learner.features, tokens, accuracy, counts, (low, high))
+        every = _Learner(learner.features, tokens, accuracy, counts, (low, high), best.learner.reach, near)
         target = every.target(best.predictor, best.predictor.ceiling)
         best = replace(best, predictor=every.learn(target, best.strengths))
     if report is not None:
         report(1.0)
     return best
+
+
+def _with_local(found: Posterior, evidence: Evidence, rows: Index) -> Posterior:
+    """The same with a local part, of the reach that makes the accuracies most probable; without one where none does."""
+    target, strengths = found.target, found.strengths
+    some, y, spread = found.learner.tokens[rows], target.standard[rows], target.weight[rows] ** -2.0
+    without = evidence.maximise(y, spread, strengths)
+    best, at = without.evidence + _LEAST_EVIDENCE, 0.0
+    for reach in _REACHES:
+        more = evidence.also(_alike(found.learner.features, some, reach))
+        start = np.insert(without.end, -1, without.end[-1] - 1)
+        start[-1] -= 0.5
+        tried = more.maximise(y, spread, Strengths(np.exp(start[:-1]), float(np.exp(start[-1])), start))
+        if tried.evidence > best:
+            best, at, strengths = tried.evidence, reach, tried
+    if not at:
+        return found
+    learner = replace(found.learner, reach=at)
+    return Posterior(learner.learn(target, strengths), learner, target, strengths)
+
+
+def _alike(features: FeatureMap, tokens: Tokens, reach: float) -> Matrix:
+    codec = LayerCodes(features.space)
+    rows = codec.one_hot(codec.of(tokens))
+    return alike(rows, rows, codec.layers, reach)
 
 
 def _drawn_order(n: int, spread: Array | None, rng: np.random.Generator) -> Index:
@@ -172,8 +209,11 @@ class Posterior:
 
     @property
     def end(self) -> Start:
-        """Where learning ended, for when there are more accuracies."""
-        return Start(self.strengths.end, self.target.ceiling)
+        """Where learning ended, for when there are more accuracies. Whether there is a local part is asked anew."""
+        end = self.strengths.end
+        if self.learner.reach:
+            end = np.append(end[:-2], np.logaddexp(end[-2], end[-1]))
+        return Start(end, self.target.ceiling)
 
     def draw(self, rng: np.random.Generator) -> AccuracyPredictor:
         """A predictor drawn from the posterior distribution.
@@ -181,12 +221,17 @@ class Posterior:
         Where more accuracies were learnt from than are laid out in full, the distance is that of the part which was.
         Source: Wilson et al., Efficiently Sampling Functions from Gaussian Process Posteriors, 2020: Matheron's rule.
         """
-        from scipy.linalg import cho_solve
+        from scipy.linalg import cho_solve, solve_triangular
 
         x, factor, prior = self._covariance_factor
         weights, offset = np.sqrt(prior) * rng.standard_normal(len(prior)), float(rng.standard_normal())
         noise = np.sqrt(self.strengths.noise) * rng.standard_normal(len(x))
         said = x @ weights.astype(np.float32) + self.target.weight * offset + noise
+        local = self._alpha
+        if self.learner.reach:  # the local part is drawn at the rows, and between them what these say of it
+            drawn = rng.standard_normal(len(x))
+            said += self._local_root @ drawn
+            local = local + solve_triangular(self._local_root, drawn, trans=1, lower=True, check_finite=False)
         known = cho_solve(factor, said, check_finite=False)
         weights -= prior * (x.T @ known.astype(np.float32))
         offset -= float(known @ self.target.weight)
@@ -197,6 +242,7 @@ class Posterior:
             bias=mean.bias + self.target.scale * offset,
             main=mean.main + main.astype(np.float32),
             pairs=mean.pairs + pairs.astype(np.float32),
+            local=self.learner.local(self.target, self.strengths, local - known),
         )
 
     def scaled(self, tokens: Tokens) -> Matrix:
@@ -214,6 +260,11 @@ class Posterior:
             return np.ones(len(tokens), dtype=np.float32)
         at = np.clip(self.predictor(tokens), *self.learner.between)
         return ((self.target.ceiling - at) / self.target.mean_slope).astype(np.float32)
+
+    @property
+    def unexplained(self) -> float:
+        """Variance of one accuracy that the quadratic form leaves: noise, and the local part where there is one."""
+        return self.strengths.noise + (float(self.strengths.variances[-1]) if self.learner.reach else 0.0)
 
     def whitened(self, rows: Matrix) -> Matrix:
         """Whitened prior covariances of the known accuracies with combinations of `scaled` rows, (n, m).
@@ -233,7 +284,30 @@ class Posterior:
     def _covariance_factor(self) -> tuple[Matrix, Factor, Array]:
         """Features (n, features) times the targets' weights, the factor of their covariance, variances of features."""
         x, prior = self.learner.weighted(self.target), self.strengths.variances[self.learner.features.groups]
-        return x, _factor_covariance(x, self.target.weight, prior, self.strengths.noise), prior
+        local = self.learner.shared(self.target, self.strengths)
+        return x, _factor_covariance(x, self.target.weight, prior, self.strengths.noise, local), prior
+
+    @cached_property
+    def _alpha(self) -> Array:
+        """Weights of the rows in the best guess, (n,)."""
+        from scipy.linalg import cho_solve
+
+        alpha: Array = cho_solve(
+            self._covariance_factor[1], self.target.weight * self.target.standard, check_finite=False
+        )
+        return alpha
+
+    @cached_property
+    def _local_root(self) -> Array:
+        """A root of the local part's covariance of the rows, (n, n)."""
+        from scipy.linalg import cholesky
+
+        shared = self.learner.shared(self.target, self.strengths)
+        assert shared is not None
+        covariance = shared.astype(np.float64)
+        covariance[np.diag_indices_from(covariance)] *= 1 + _JITTER
+        root: Array = cholesky(covariance, lower=True, check_finite=False)
+        return root
 
 
 @dataclass
@@ -270,6 +344,8 @@ class _Learner:
     accuracy: Array
     counts: Array
     between: tuple[float, float]
+    reach: float = 0.0
+    near: Index | None = None
 
     @cached_property
     def x(self) -> Matrix:
@@ -279,6 +355,38 @@ class _Learner:
     def weighted(self, target: _Target) -> Matrix:
         """All features, each row times its target's weight."""
         return self.x if np.ptp(target.weight) == 0 else self.x * target.weight[:, None].astype(np.float32)
+
+    @cached_property
+    def _alike(self) -> Matrix:
+        """Correlations of the local part, (n, n)."""
+        return _alike(self.features, self.tokens, self.reach)
+
+    def shared(self, target: _Target, strengths: Strengths) -> Matrix | None:
+        """Covariances of the local part of weighted rows, (n, n); None without one."""
+        if not self.reach:
+            return None
+        root = (np.sqrt(strengths.variances[-1]) * target.weight).astype(np.float32)
+        return self._alike * root * root[:, None]
+
+    def local(self, target: _Target, strengths: Strengths, alpha: Array) -> LocalPart | None:
+        """The local part with these weights of the weighted rows, (n,)."""
+        if not self.reach:
+            return None
+        variance = float(strengths.variances[-1])
+        weights = target.scale * variance * target.weight * alpha
+        return LocalPart(self.features.space, self.tokens, weights, self.reach, variance / (variance + strengths.noise))
+
+    def _local_of(self, rows: Index, target: _Target, strengths: Strengths, residual: Array) -> LocalPart:
+        """The local part of some rows (m,) from their weighted residuals, each of a fit without it."""
+        part = replace(self, tokens=self.tokens[rows])
+        of_rows = replace(target, weight=target.weight[rows])
+        shared = part.shared(of_rows, strengths)
+        assert shared is not None
+        covariance = shared.astype(np.float64)
+        covariance[np.diag_indices_from(covariance)] += strengths.noise
+        local = part.local(of_rows, strengths, np.linalg.solve(covariance, residual))
+        assert local is not None
+        return local
 
     def target(self, last: AccuracyPredictor | None, ceiling: float) -> _Target:
         """What is learnt next: the accuracies, or merits near those that the last predictor gives."""
@@ -293,9 +401,17 @@ class _Learner:
         """The predictor for a target, and its errors."""
         y, weight, ceiling, scale = target.y, target.weight, target.ceiling, target.scale
         x = self.weighted(target)
-        solve = _solve_dual if len(x) <= _DUAL_ROWS else _solve_primal
         prior = strengths.variances[self.features.groups]
-        weights, offset, residual = solve(x, weight * target.standard, weight, prior, strengths.noise)
+        known = x, weight * target.standard, weight, prior, strengths.noise
+        if len(x) <= _DUAL_ROWS:
+            weights, offset, residual, alpha = _solve_dual(*known, local=self.shared(target, strengths))
+            local = self.local(target, strengths, alpha)
+        else:
+            near = np.empty(0, dtype=np.int64) if self.near is None else self.near
+            first = np.arange(min(len(x), _LOO_ROWS))
+            weights, offset, both = _solve_primal(*known, judged=np.concatenate([first, near]))
+            residual, of_near = both[: len(first)], both[len(first) :]
+            local = self._local_of(near, target, strengths, of_near) if len(near) and self.reach else None
         main, pairs = self.features.quadratic_form(weights)
         judged = slice(0, len(residual))
         mean_slope = 1.0 if np.isinf(ceiling) else float((ceiling - self.accuracy).mean())
@@ -308,6 +424,7 @@ class _Learner:
             rank_correlation=0.0,
             noise=mean_slope * scale * float(np.sqrt(strengths.noise)),
             ceiling=ceiling,
+            local=local,
         )
         predicted = found.accuracy(y[judged] - scale * residual / weight[judged])
         squared = np.square(predicted - self.accuracy[judged])
@@ -318,31 +435,38 @@ class _Learner:
         )
 
 
-def _factor_covariance(x: Matrix, ones: Array, prior: Array, noise: float) -> Factor:
+def _factor_covariance(x: Matrix, ones: Array, prior: Array, noise: float, local: Matrix | None) -> Factor:
     """Cholesky factor of the rows' (n, n) covariance, offset (whose column is `ones`) and noise included."""
     from scipy.linalg import cho_factor
 
     scaled = x * np.sqrt(prior).astype(np.float32)
     covariance = (scaled @ scaled.T).astype(np.float64) + np.outer(ones, ones)
+    if local is not None:
+        covariance += local
     covariance[np.diag_indices_from(covariance)] += noise
     factor: Factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
     return factor
 
 
-def _solve_dual(x: Matrix, y: Array, ones: Array, prior: Array, noise: float) -> tuple[Array, float, Array]:
-    """Weights, offset (whose column is `ones`) and leave-one-out residuals, through the (n, n) covariance."""
+def _solve_dual(
+    x: Matrix, y: Array, ones: Array, prior: Array, noise: float, *, local: Matrix | None = None
+) -> tuple[Array, float, Array, Array]:
+    """Weights, offset (whose column is `ones`), leave-one-out residuals and the rows' weights, through the (n, n)
+    covariance."""
     from scipy.linalg import cho_solve
     from scipy.linalg.lapack import dpotri
 
-    factor = _factor_covariance(x, ones, prior, noise)
+    factor = _factor_covariance(x, ones, prior, noise, local)
     alpha = cho_solve(factor, y, check_finite=False)
     weights = prior * (x.T @ alpha.astype(np.float32))
     inverse, _ = dpotri(factor[0], lower=1, overwrite_c=1)
-    return weights, float(alpha @ ones), alpha / np.diag(inverse)
+    return weights, float(alpha @ ones), alpha / np.diag(inverse), alpha
 
 
-def _solve_primal(x: Matrix, y: Array, ones: Array, prior: Array, noise: float) -> tuple[Array, float, Array]:
-    """The same through the (features, features) precision; residuals of the first rows only.
+def _solve_primal(
+    x: Matrix, y: Array, ones: Array, prior: Array, noise: float, *, judged: Index | None = None
+) -> tuple[Array, float, Array]:
+    """The same through the (features, features) precision; residuals of the rows `judged` only, by default the first.
 
     In single precision, which takes half of the time; in double where single is too coarse to factor the matrix.
     """
@@ -356,9 +480,10 @@ def _solve_primal(x: Matrix, y: Array, ones: Array, prior: Array, noise: float) 
         design = np.concatenate([x * scale, column], axis=1)
         factor = _factor_precision(design)
     solution = cho_solve(factor, design.T @ y.astype(design.dtype), check_finite=False)
-    rows = design[:_LOO_ROWS]
+    judged = np.arange(len(x))[:_LOO_ROWS] if judged is None else judged
+    rows = design[judged]
     leverage = np.square(solve_triangular(factor[0], rows.T, lower=True, check_finite=False)).sum(axis=0)
-    residual = (y[:_LOO_ROWS] - rows @ solution) / np.maximum(1 - leverage, 1e-6)
+    residual = (y[judged] - rows @ solution) / np.maximum(1 - leverage, 1e-6)
     return solution[:-1].astype(np.float64) * scale, float(solution[-1] / np.sqrt(noise)), residual
 
 

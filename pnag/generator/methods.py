@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.accuracy.nearby import MOST_ROWS, Nearby, fit_nearby
+from pnag.accuracy.nearby import MOST_ROWS, Nearby, doubt_near, fit_nearby
 from pnag.accuracy.network import AccuracyNetwork
-from pnag.accuracy.predictor import Predictor
+from pnag.accuracy.predictor import AccuracyPredictor, Predictor
 from pnag.accuracy.predictor_fit import fit_predictor
 from pnag.errors import PnagError
 from pnag.generator.generate import Generator
@@ -65,9 +65,14 @@ class Problem:
     def predictor(self) -> Predictor:
         """Learnt from the whole archive: the first part of the work."""
         return self.learnt or fit_predictor(
-            self.costs.space, self.tokens, self.accuracy, seed=self.seed,
+            self.costs.space, self.tokens, self.accuracy, near=self.near_frontier(), seed=self.seed,
             report=lambda share: self.report(PREDICTOR_SHARE * share),
         )  # fmt: skip
+
+    def near_frontier(self) -> NDArray[np.intp]:
+        """The rows nearest the frontier, at most `MOST_ROWS`, nearest first."""
+        behind = behind_frontier(self.costs(self.tokens), self.accuracy)
+        return np.argsort(behind, kind="stable")[:MOST_ROWS]
 
     def memory(self, evaluator: RuleEvaluator) -> Memory:
         """An empty one over the whole range, for a generator that learns under this evaluator."""
@@ -111,7 +116,7 @@ def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
         policy = train_policy(costs, evaluator, problem.policy, memory=None, seed=problem.seed, report=report)
         return Generator(costs, evaluator, policy, steps=0)
     behind = behind_frontier(costs(problem.tokens), problem.accuracy)
-    near = np.argsort(behind, kind="stable")[:MOST_ROWS]
+    near = problem.near_frontier()
     evaluator = RuleEvaluator(predictor, rule, _known(predictor, problem.tokens[near], problem.accuracy[near]))
     memory, best = problem.memory(evaluator), problem.tokens[behind == 0]
     if isinstance(predictor, AccuracyNetwork):
@@ -132,6 +137,8 @@ def _known(predictor: Predictor, tokens: Tokens, accuracy: Array) -> Nearby | No
     Beside a model of accuracies they are its source's own, without noise: they count with what is known, and all other
     networks with the prediction and its whole error.
     """
+    if isinstance(predictor, AccuracyPredictor):
+        return doubt_near(predictor)  # the rest has been learnt with it
     if not isinstance(predictor, AccuracyNetwork):
         return fit_nearby(predictor, tokens, accuracy)
     residual = accuracy - predictor(tokens)

@@ -115,7 +115,7 @@ def most_informative(posterior: Posterior, guesses: Tokens, rivals: Tokens, cand
     asked = posterior.slope(candidates)[:, None] * posterior.scaled(candidates)
     white_open, white_asked = posterior.whitened(open_), posterior.whitened(asked)
     shared = open_ @ asked.T - white_open.T @ white_asked  # posterior covariances, (pairs, m)
-    variance = np.square(asked).sum(axis=1) - np.square(white_asked).sum(axis=0) + np.float32(posterior.strengths.noise)
+    variance = np.square(asked).sum(axis=1) - np.square(white_asked).sum(axis=0) + np.float32(posterior.unexplained)
     first = np.argsort(-np.square(shared).sum(axis=0) / variance, kind="stable")[: max(n, _CONSIDERED)]
     asked, white_asked, shared, variance = asked[first], white_asked[:, first], shared[:, first], variance[first]
     taken: list[int] = []
@@ -128,7 +128,7 @@ def most_informative(posterior: Posterior, guesses: Tokens, rivals: Tokens, cand
         covariance = asked @ asked[best] - white_asked[:, best] @ white_asked - gained[:step, best] @ gained[:step]
         gained[step] = covariance / np.sqrt(variance[best])
         shared -= np.outer(shared[:, best] / np.sqrt(variance[best]), gained[step])
-        variance = np.maximum(variance - np.square(gained[step]), np.float32(posterior.strengths.noise))
+        variance = np.maximum(variance - np.square(gained[step]), np.float32(posterior.unexplained))
     return first[taken]
 
 

@@ -75,7 +75,7 @@ def test_both_ways_to_solve_give_the_same_weights_and_leave_one_out_errors():
     tokens, y = archive(tiny_costs(), 120)
     x, y = features(tokens), (y - y.mean()) / y.std()
     prior, ones = np.full(x.shape[1], 0.05), np.linspace(0.5, 1.5, len(x))
-    ways = (solve(x, y, ones, prior, 0.1) for solve in (_solve_dual, _solve_primal))
+    ways = (solve(x, y, ones, prior, 0.1)[:3] for solve in (_solve_dual, _solve_primal))
     for got, expected in zip(*ways, strict=True):
         np.testing.assert_allclose(got, expected, atol=2e-3)
 
@@ -85,10 +85,10 @@ def test_leave_one_out_errors_are_those_of_leaving_one_out():
     tokens, y = archive(tiny_costs(), 40)
     x, y = features(tokens), (y - y.mean()) / y.std()
     prior, ones = np.full(x.shape[1], 0.05), np.linspace(0.5, 1.5, len(x))
-    _, _, residual = _solve_dual(x, y, ones, prior, 0.1)
+    _, _, residual, _ = _solve_dual(x, y, ones, prior, 0.1)
     for left_out in (0, 17, 39):
         rest = np.arange(40) != left_out
-        weights, offset, _ = _solve_dual(x[rest], y[rest], ones[rest], prior, 0.1)
+        weights, offset, _, _ = _solve_dual(x[rest], y[rest], ones[rest], prior, 0.1)
         predicted = x[left_out] @ weights + offset * ones[left_out]
         assert residual[left_out] == pytest.approx(y[left_out] - predicted, abs=1e-4)
 
