@@ -15,6 +15,7 @@ import typer
 from devices import DeviceSpec, list_specs, load_spec, open_backend
 from devices.backend import Backend
 from devices.host.allowance import usable_memory_bytes
+from devices.host.computer import allowed_cores
 from devices.locks import holding
 from devices.registry import attached, option_rows, read_options
 from lut.files import require_writable
@@ -38,6 +39,7 @@ from profiler.console import (
     say,
 )
 from profiler.measure.estimator import ESTIMATORS
+from profiler.measure.journal import begun_with
 from profiler.measure.plan import Unit, block_units
 from profiler.measure.sampling import sampling_for
 from profiler.measure.session import Sampling
@@ -158,7 +160,10 @@ def profile(
             for target in chosen
         )  # fmt: skip
     with ExitStack() as opened:
-        backends = [_open(opened, spec, target, options | _given(benchmark_model=benchmark_model)) for target in chosen]
+        given = options | _given(benchmark_model=benchmark_model)
+        backends = [
+            _open(opened, spec, target, ({} if fresh else _same_cores(spec, target)) | given) for target in chosen
+        ]
         networks = (calibrate, holdout)
         jobs = [
             _job(backend, spec, told | options, profiled, networks, sampling=sampling, allow=allow_mismatch)
@@ -179,6 +184,19 @@ def _open(opened: ExitStack, spec: DeviceSpec, target: Target, options: Mapping[
     backend = open_backend(spec, **options, **_given(serial=target.serial, adb=target.adb))
     opened.callback(backend.close)
     return backend
+
+
+def _same_cores(spec: DeviceSpec, target: Target) -> dict[str, Any]:
+    """The host's cores that the session had which is gone on with, where they are our choice.
+
+    Others may be the quietest by now.
+    """
+    if "affinity" in spec.options or all(row["name"] != "affinity" for row in option_rows(spec)):
+        return {}
+    device = begun_with(target.out.with_suffix(".journal")).get("device", {})
+    cores = device.get("cores_used")
+    there = device.get("kind") == "cpu" and isinstance(cores, list) and cores and set(cores) <= set(allowed_cores())
+    return {"affinity": ",".join(map(str, cores))} if there else {}
 
 
 def _alone(target: Target) -> AbstractContextManager[None]:

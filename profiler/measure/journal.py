@@ -5,6 +5,7 @@ The first line says what is measured, and how: a session that differs in any of 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -107,6 +108,16 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def begun_with(path: Path) -> Mapping[str, Any]:
+    """What the session of the journal at `path` said of itself; empty where there is no such journal."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            about = json.loads(lines.readline())["about"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def _differences(theirs: Any, ours: Any) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from devices import list_specs, load_spec
 from devices.errors import DeviceOptionError
+from devices.host.computer import allowed_cores
 from devices.registry import option_rows, read_options
 from lut.table import LatencyTable
 from profiler import cli
+from profiler.cli import _same_cores
+from profiler.cli_targets import Target
 
 SMALL = "--space ofa-mbv3-w0.25 --resolution 32 --classes 10 --calibrate 8 --holdout 2"
 
@@ -105,3 +109,22 @@ def test_a_stop_rule_may_stand_in_the_device_s_file(run, tmp_path: Path):
     assert status == 2
     assert "unknown stop rule 'entropy'" in said
     assert str(path) in said
+
+
+def test_a_session_goes_on_with_the_cores_it_had(tmp_path: Path):
+    """Left to itself a device takes the quietest core, which may be another by now: the session would be refused."""
+    cpu, target = load_spec("cpu"), Target(tmp_path / "cpu.parquet")
+    assert _same_cores(cpu, target) == {}
+    core = allowed_cores()[-1]
+    journal = target.out.with_suffix(".journal")
+    journal.write_text(json.dumps({"journal": 2, "about": {"device": {"kind": "cpu", "cores_used": [core]}}}) + "\n")
+    assert _same_cores(cpu, target) == {"affinity": str(core)}
+    assert _same_cores(replace(cpu, options={"affinity": "none"}), target) == {}
+    for text in (
+        json.dumps({"about": {"device": {"kind": "cpu", "cores_used": [4096]}}}),
+        "{",
+        "[1]",
+        json.dumps({"about": 3}),
+    ):
+        journal.write_text(text + "\n")
+        assert _same_cores(cpu, target) == {}
