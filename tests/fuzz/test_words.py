@@ -326,3 +326,11 @@ def test_a_users_configuration(tmp_path, monkeypatch, text):
         with bounded(), pytest.raises(DeviceError) as caught:
             find_tool(None)
     one_line(caught.value)
+
+
+@pytest.mark.parametrize("output", OUTPUTS[:4])
+def test_what_is_spoilt_here_is_read_when_it_is_whole(output):
+    assert benchmark_model.parse(output).latency_ms > 0
+    assert parse_identity(PHONE).max_mhz == {0: 1593.6, 1: 2342.4}
+    state = parse_reading(STATE).state((0, 1), {0: 1593.6}, 4)
+    assert (state.temperature_c, state.clock_mhz, state.load) == (30.1, 1593.6, 0.25)
