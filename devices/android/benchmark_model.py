@@ -24,7 +24,7 @@ _NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?nan|[-+]?inf"
 # 'INFO: ' since 2023, '[file:line] ' from LiteRT, 'I tflite  : ' in a log; 'Timings (microseconds): count=' is
 # the op profiler's sum over the operators of a node, and must not match.
 _PREFIX = r"(?:(?:INFO|I)\s*(?:tflite\s*)?:\s*)?(?:I\d{4} \S+\s+)?(?:\[[^\]]*\]\s*)?"
-_STAT = re.compile(rf"^\s*{_PREFIX}count=(?P<count>\d{1, 9})(?P<rest>(?:\s.*)?)$")
+_STAT = re.compile(rf"^\s*{_PREFIX}count=(?P<count>\d{{1,9}})(?P<rest>(?:\s.*)?)$")
 _FIELD = re.compile(rf"(\w+)=({_NUMBER})")
 _SUMMARY = re.compile(rf"^\s*{_PREFIX}(?:Average inference timings|Inference timings) in us: (?P<rest>.*)$")
 _SUMMARY_FIELD = re.compile(
@@ -32,7 +32,7 @@ _SUMMARY_FIELD = re.compile(
 )
 _LITERT = re.compile(
     rf"^\s*{_PREFIX}(?P<name>Model initialization|Warmup \(first\)|Warmup \(avg\)|Inference \(avg\)):"
-    rf"\s+(?P<value>{_NUMBER})\s*(?P<unit>us|ms|s)\b(?:\s*\((?P<runs>\d{1, 9}) runs\))?"
+    rf"\s+(?P<value>{_NUMBER})\s*(?P<unit>us|ms|s)\b(?:\s*\((?P<runs>\d{{1,9}}) runs\))?"
 )
 _UNIT_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _UNKNOWN_FLAGS = re.compile(
