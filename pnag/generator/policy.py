@@ -47,7 +47,7 @@ class PolicySettings:
     divided by this, so that samples stray less from what was learnt.
     """
 
-    generations: int = 400
+    generations: int = 600
     k: int = 10
     between: bool = True
     steps: int = 160

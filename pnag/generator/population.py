@@ -29,6 +29,7 @@ Index = NDArray[np.intp]
 
 _CELLS, _KEPT = 192, 4
 _FIRST, _CHILDREN = 4000, 768
+_ISLANDS, _ALONE = 3, 0.9  # populations, of which the last takes in the others; nine tenths are shared out evenly
 _FAR = 6.0  # cells to the other parent, as a standard deviation; the first one is of the cell or beside it
 _BY_UNITS, _BY_LAYERS = 0.4, 0.3  # of the children; the others are mutations of one parent
 _UNITS_TAKEN, _LAYERS_TAKEN = 0.4, 0.3  # from the other parent
@@ -139,17 +140,23 @@ def search_budgets(
 ) -> Tokens:
     """The best networks found over the whole cost range, shape (n, length), for a predictor that can be asked at will.
 
-    `known` (m, length) are networks to begin with. A generation asks for 768 accuracies; `report` is called with the
-    share done after each.
+    Two populations are searched apart before a third one takes in what they found, and the `known` networks, shape
+    (m, length): a single one may end where all of its networks are alike. A generation asks for 768 accuracies;
+    `report` is called with the share done after each.
     """
-    population = Population(predictor, costs, rng)
-    if known is not None:
-        population.offer(known)
     refiner = Refiner(RuleEvaluator(predictor), costs, _STEPS)
-    for generation in range(generations):
-        population.advance()
-        if (generation + 1) % _REFINE_EVERY == 0:
-            population.refine(refiner)
-        if report is not None:
-            report((generation + 1) / generations)
-    return population.best
+    alone = round(_ALONE * generations / _ISLANDS)
+    islands = [Population(predictor, costs, rng) for _ in range(_ISLANDS)]
+    done = 0
+    for population in islands:
+        if population is islands[-1]:
+            for start in (*(other.best for other in islands[:-1]), *(() if known is None else (known,))):
+                population.offer(start)
+        for generation in range(generations - done if population is islands[-1] else alone):
+            population.advance()
+            if (generation + 1) % _REFINE_EVERY == 0:
+                population.refine(refiner)
+            done += 1
+            if report is not None:
+                report(done / generations)
+    return islands[-1].best

@@ -88,5 +88,5 @@ def test_in_a_large_space_it_comes_near_the_exact_solver():
         return np.array([scores(found[costs(found) <= budget]).max() for budget in budgets])
 
     at_first = reached(exact) - reached(search_budgets(scores, costs, rng(0), generations=0))
-    found = reached(exact) - reached(search_budgets(scores, costs, rng(0), generations=40))
+    found = reached(exact) - reached(search_budgets(scores, costs, rng(0), generations=90))
     assert found.mean() < 0.05 * at_first.mean()
