@@ -62,8 +62,13 @@ def tflite_model_metadata(about: Mapping[str, Any], *, associated: bool) -> byte
 
 
 def _input(image: Mapping[str, Any]) -> _Table:
-    """The image tensor; mean and deviation are of values from 0 to 255 there, of 0 to 1 in our description."""
+    """The image tensor; mean and deviation are of values from 0 to 255 there, of 0 to 1 in our description.
+
+    Where all channels have the same, one value stands for them: MediaPipe takes no others.
+    """
     mean, std = ([_WHITE * value for value in image[name]] for name in ("mean", "std"))
+    if len(set(zip(mean, std, strict=True))) == 1:
+        mean, std = mean[:1], std[:1]
     size = _Table({0: image["width"], 1: image["height"]})
     content = _Table({0: _Byte(_IMAGE), 1: _Table({0: _Byte(_RGB), 1: size})})
     normalisation = _Table({0: _Byte(_NORMALISATION), 1: _Table({0: mean, 1: std})})

@@ -88,6 +88,14 @@ def test_an_image_goes_in_with_its_normalisation() -> None:
     assert stats.floats(1) == pytest.approx([-m / s for m, s in zip(MEAN, STD, strict=True)])
 
 
+def test_one_value_stands_for_channels_that_are_alike() -> None:
+    content = tflite_model_metadata(about(mean=(0.5,) * 3, std=(0.25,) * 3), associated=True)
+    (image,) = graph_of(content).tables(2)
+    (unit,) = image.tables(4)
+    assert (unit.table(1).floats(0), unit.table(1).floats(1)) == ([127.5], [63.75])
+    assert (image.table(5).floats(0), image.table(5).floats(1)) == ([2.0], [-2.0])
+
+
 def test_scores_come_out_with_the_labels_behind_the_model() -> None:
     (scores,) = graph_of(tflite_model_metadata(about(), associated=True)).tables(3)
     (labels,) = scores.tables(6)
