@@ -4,8 +4,8 @@ r"""Generated networks trained by themselves, against the same networks with the
 
 A supernet is trained on scikit-learn's digits at 32 pixels as `pnag-train --data digits` does it. Then networks spread
 over the space, the smallest and the largest among them, are fine-tuned for some epochs as `pnag-generate --finetune`
-does it. Writes what they reach on the test images, before and after, to `results/finetune.md`. Settings were chosen on
-validation images only.
+does it. Writes what they reach on the test images, before and after, to `results/finetune.md`. The share of the
+learning rate and of the soft labels are first guesses; others are to be compared on validation images only.
 """
 
 from __future__ import annotations
