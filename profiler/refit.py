@@ -65,10 +65,13 @@ def load_visits(path: Path, created: str) -> tuple[Visit, ...]:
     return visits
 
 
-def refitted(table: LatencyTable, visits: Sequence[Visit], statistic: str) -> LatencyTable:
+def refitted(
+    table: LatencyTable, visits: Sequence[Visit], statistic: str, *, take_out_wandering: bool = True
+) -> LatencyTable:
     """The same session with its latencies by another statistic, calibrated anew.
 
-    Rows that failed or have no visit stay as they are.
+    Without `take_out_wandering` latencies are of the moments at which the device was as usual, however few. Rows that
+    failed or have no visit stay as they are.
     """
     sampling, estimator = table.metadata.sampling, ESTIMATORS[statistic]
     level = Level(float(sampling.get("drift_limit", _USUAL_LIMIT)))
@@ -86,7 +89,7 @@ def refitted(table: LatencyTable, visits: Sequence[Visit], statistic: str) -> La
         if not entry.failed and entry.block in by_unit
     }
     levelled: Mapping[str, Levelled] = {}
-    if estimator.undisturbed:
+    if estimator.undisturbed and take_out_wandering:
         wandering = wanders([visit.median_ms for visit in readings], level.is_usual)
         levelled = levelled_where_better(measured, wandering=wandering, wanted_ci=wanted_ci)
     entries = []

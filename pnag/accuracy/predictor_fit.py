@@ -366,7 +366,8 @@ class _Learner:
         if not self.reach:
             return None
         root = (np.sqrt(strengths.variances[-1]) * target.weight).astype(np.float32)
-        return self._alike * root * root[:, None]
+        covariance: Matrix = self._alike * root * root[:, None]
+        return covariance
 
     def local(self, target: _Target, strengths: Strengths, alpha: Array) -> LocalPart | None:
         """The local part with these weights of the weighted rows, (n,)."""
@@ -384,7 +385,8 @@ class _Learner:
         assert shared is not None
         covariance = shared.astype(np.float64)
         covariance[np.diag_indices_from(covariance)] += strengths.noise
-        local = part.local(of_rows, strengths, np.linalg.solve(covariance, residual))
+        alpha: Array = np.linalg.solve(covariance, residual).astype(np.float64)
+        local = part.local(of_rows, strengths, alpha)
         assert local is not None
         return local
 
