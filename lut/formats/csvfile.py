@@ -65,7 +65,7 @@ def latency(value: object) -> float:
         number = math.nan
     if isinstance(value, bool) or not (math.isfinite(number) and number > 0):
         if isinstance(value, str):
-            text = printable(value[:60])
+            text = value and printable(value[:60])
         else:  # of another type only a number is worth printing, and a long one is not
             plain = isinstance(value, bool | float)
             text = str(value) if plain else f"{number:g}" if isinstance(value, int) else type(value).__name__
