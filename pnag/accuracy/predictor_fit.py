@@ -44,7 +44,7 @@ _FEWEST = 8
 _HEADROOMS = (0.5, 0.2, 0.1, 0.05)  # of ceilings over the best accuracy, relative to the range of the accuracies
 _SETTLING_STEPS = 2
 _EVIDENCE_ROWS = 900
-_DUAL_ROWS = 4000
+DUAL_ROWS = 4000
 _LOO_ROWS = 2000
 _JITTER = 1e-3  # relative, where a covariance is to be drawn from
 _REACHES = (2.0, 5.0)  # layers
@@ -88,7 +88,7 @@ def fit_posterior(
     if len(tokens) < _FEWEST:
         raise ArchiveError(f"{len(tokens)} accuracies are too few to learn from; give {_FEWEST} or more")
     order = _drawn_order(len(tokens), spread, np.random.default_rng(seed))
-    some = np.sort(order[:_DUAL_ROWS])
+    some = np.sort(order[:DUAL_ROWS])
     rows = np.searchsorted(some, np.sort(order[: len(some)][:_EVIDENCE_ROWS]))
     low, high = float(accuracy.min()), float(accuracy.max())
     counts = np.ones(len(tokens)) if spread is None else spread**-0.5
@@ -405,7 +405,7 @@ class _Learner:
         x = self.weighted(target)
         prior = strengths.variances[self.features.groups]
         known = x, weight * target.standard, weight, prior, strengths.noise
-        if len(x) <= _DUAL_ROWS:
+        if len(x) <= DUAL_ROWS:
             weights, offset, residual, alpha = _solve_dual(*known, local=self.shared(target, strengths))
             local = self.local(target, strengths, alpha)
         else:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pnag.accuracy.nearby import MOST_ROWS, Nearby, doubt_near, fit_nearby
 from pnag.accuracy.network import AccuracyNetwork
 from pnag.accuracy.predictor import AccuracyPredictor, Predictor
-from pnag.accuracy.predictor_fit import fit_predictor
+from pnag.accuracy.predictor_fit import DUAL_ROWS, fit_predictor
 from pnag.errors import PnagError
 from pnag.generator.generate import Generator
 from pnag.generator.policy import PolicySettings, train_policy
@@ -117,7 +117,11 @@ def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
         return Generator(costs, evaluator, policy, steps=0)
     behind = behind_frontier(costs(problem.tokens), problem.accuracy)
     near = problem.near_frontier()
-    evaluator = RuleEvaluator(predictor, rule, _known(predictor, problem.tokens[near], problem.accuracy[near]))
+    evaluator = RuleEvaluator(
+        predictor,
+        rule,
+        _known(predictor, problem.tokens[near], problem.accuracy[near], many=len(problem.tokens) > DUAL_ROWS),
+    )
     memory, best = problem.memory(evaluator), problem.tokens[behind == 0]
     if isinstance(predictor, AccuracyNetwork):
         found = search_budgets(
@@ -131,13 +135,13 @@ def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
     return Generator(costs, evaluator, policy.calibrated(costs, problem.seed), steps=steps, known=known)
 
 
-def _known(predictor: Predictor, tokens: Tokens, accuracy: Array) -> Nearby | None:
+def _known(predictor: Predictor, tokens: Tokens, accuracy: Array, *, many: bool) -> Nearby | None:
     """What known networks (m, length) say beyond the predictor, from their accuracies (m,).
 
     Beside a model of accuracies they are its source's own, without noise: they count with what is known, and all other
     networks with the prediction and its whole error.
     """
-    if isinstance(predictor, AccuracyPredictor):
+    if isinstance(predictor, AccuracyPredictor) and (predictor.local is not None or not many):
         return doubt_near(predictor)  # the rest has been learnt with it
     if not isinstance(predictor, AccuracyNetwork):
         return fit_nearby(predictor, tokens, accuracy)

@@ -93,7 +93,7 @@ def test_draws_agree_where_accuracies_are_known_and_differ_elsewhere(learnt):
 
 def test_of_many_accuracies_those_named_have_a_local_part(learnt, monkeypatch):
     every, accuracy, rows, _ = learnt
-    monkeypatch.setattr(fitting, "_DUAL_ROWS", len(rows) - 20)
+    monkeypatch.setattr(fitting, "DUAL_ROWS", len(rows) - 20)
     near = np.arange(60)
     found = fit_predictor(TINY, every[rows], accuracy[rows], near=near)
     assert found.local is not None

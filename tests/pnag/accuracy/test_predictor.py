@@ -184,7 +184,7 @@ def test_draws_scatter_around_the_predictor_as_the_accuracies_leave_it_open():
 def test_many_accuracies_are_learnt_from_in_the_end_though_some_decide_the_ceiling(monkeypatch):
     tokens, accuracy = archive(full_costs(), 400)
     everything = fit_predictor(SPACE, tokens, accuracy)
-    monkeypatch.setattr("pnag.accuracy.predictor_fit._DUAL_ROWS", 300)
+    monkeypatch.setattr("pnag.accuracy.predictor_fit.DUAL_ROWS", 300)
     posterior = fit_posterior(SPACE, tokens, accuracy)
     assert len(posterior.learner.tokens) == 300
     unseen, _ = archive(full_costs(), 500, seed=7)
@@ -197,7 +197,7 @@ def test_many_accuracies_are_learnt_from_in_the_end_though_some_decide_the_ceili
 
 
 def test_many_accuracies_that_do_not_level_off_are_learnt_without_a_ceiling(monkeypatch):
-    monkeypatch.setattr("pnag.accuracy.predictor_fit._DUAL_ROWS", 100)
+    monkeypatch.setattr("pnag.accuracy.predictor_fit.DUAL_ROWS", 100)
     tokens = SPACE.sample(160, np.random.default_rng(3))
     depth = tokens[:, :: SPACE.tokens_per_unit].sum(axis=1)
     accuracy = 0.5 + np.expm1(0.2 * depth) / 40  # steeper and steeper
