@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 from lut.errors import BlockKeyError
-from lut.words import printable
+from lut.words import quoted
 
 Activation = Literal["relu", "hswish"]
 
@@ -80,7 +80,7 @@ def _fields(pattern: re.Pattern[str], key: str) -> tuple[str, ...]:
     match = pattern.fullmatch(key)
     if match is None:
         raise BlockKeyError(
-            f"'{printable(key, 120)}' is not a block key; keys look like 'mbconv-i24-o32-k5-e4-s2-relu-se0@112'"
+            f"{quoted(key, 120)} is not a block key; keys look like 'mbconv-i24-o32-k5-e4-s2-relu-se0@112'"
         )
     return match.groups()
 
@@ -285,5 +285,5 @@ def parse_block(key: str) -> BlockSpec:
     """The spec whose canonical key is `key`; raises `BlockKeyError` for any other string."""
     kind = KINDS.get(key.partition("-")[0])
     if kind is None:
-        raise BlockKeyError(f"'{printable(key, 120)}' is not a block key; kinds of block are {', '.join(KINDS)}")
+        raise BlockKeyError(f"{quoted(key, 120)} is not a block key; kinds of block are {', '.join(KINDS)}")
     return kind.from_key(key)

@@ -18,6 +18,13 @@ def printable(text: object, longest: int = 200) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
+def quoted(text: str, longest: int = 200) -> str:
+    """A value in quotes as it was given, its spaces too, as part of one line; without control characters, cut."""
+    words = encodable(_ESCAPES.sub("", text[: 20 * longest]))
+    line = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in words)
+    return f"'{line}'" if len(line) <= longest else f"'{line[: longest - 1]}…'"
+
+
 def first_line(error: BaseException, longest: int = 200) -> str:
     """The first line of what a library says is wrong, as part of our message."""
     lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from lut.words import printable
+from lut.words import quoted
 from pnag.errors import ArchitectureError
 
 Numbers = tuple[int, ...]
@@ -71,7 +71,7 @@ class Architecture:
         parts = body.split(":")
         if len(parts) != 3:
             raise ArchitectureError(
-                f"'{printable(text, 120)}' has {len(parts)} parts; an architecture is 'depths:kernels:expands'"
+                f"{quoted(text, 120)} has {len(parts)} parts; an architecture is 'depths:kernels:expands'"
             )
         depths, kernels, expands = (_numbers(part, text) for part in parts)
         return cls(depths, kernels, expands, _number(side, text) if at else None)
@@ -88,6 +88,6 @@ def _numbers(part: str, text: str) -> Numbers:
 def _number(word: str, text: str) -> int:
     if _NUMBER.fullmatch(word) is None:
         raise ArchitectureError(
-            f"'{printable(word, 40)}' in '{printable(text, 120)}' is not a number; write digits separated by commas"
+            f"{quoted(word, 40)} in {quoted(text, 120)} is not a number; write digits separated by commas"
         )
     return int(word)

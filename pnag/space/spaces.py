@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
-from lut.words import printable
+from lut.words import printable, quoted
 from pnag.errors import SpaceError
 from pnag.space.form import MOST, checked
 from pnag.space.search_space import SearchSpace
@@ -60,7 +60,7 @@ def parse_resolutions(text: str) -> tuple[int, ...]:
     for word in words:
         if not (word.isascii() and word.isdigit() and 1 <= int(word) <= MOST):
             raise SpaceError(
-                f"'{printable(word, 40)}' in --resolution {printable(text, 60)} is no number of "
+                f"{quoted(word, 40)} in --resolution {printable(text, 60)} is no number of "
                 "pixels; write 224, or 160,192,224"
             )
     return tuple(int(word) for word in words)

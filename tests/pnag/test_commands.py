@@ -144,7 +144,8 @@ def test_without_a_supernet_files_have_untrained_weights_and_say_so(generate: Ru
     assert ended.code == 0
     assert "untrained" in ended.err
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "net-3.2ms.json", "net-3.2ms.onnx", "net-3.4ms.json", "net-3.4ms.onnx",
+        "net-3.2ms.json", "net-3.2ms.onnx", "net-3.2ms.onnx.md",
+        "net-3.4ms.json", "net-3.4ms.onnx", "net-3.4ms.onnx.md",
     ]  # fmt: skip
     network = ended.document["networks"][0]
     assert network["test_accuracy"] is None
