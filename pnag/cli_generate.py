@@ -167,7 +167,7 @@ def generate(
             measure = partial(_verify, verify, workshop, allow_mismatch=allow_mismatch, **given)
         deliver = partial(_deliver, workshop, debug=debug)
         paths = _paths(targets, budgets_ms)
-        rows = _made(generator, found, paths, deliver=deliver, tune=tune, measure=measure, attempts=attempts)
+        rows = _made(generator, found, rows, paths, deliver=deliver, tune=tune, measure=measure, attempts=attempts)
         _save_cards(rows)
     if csv is not None:
         save_csv(csv, rows)
@@ -208,6 +208,7 @@ def _paths(targets: Sequence[Path], budgets_ms: Sequence[float]) -> list[tuple[P
 def _made(
     generator: Generator,
     found: Sequence[Candidate],
+    rows: Rows,
     paths: Sequence[tuple[Path, ...]],
     *,
     deliver: Callable[[Sequence[Candidate], Sequence[tuple[Path, ...]], Rows], list[Delivered]],
@@ -215,11 +216,10 @@ def _made(
     measure: Callable[[Sequence[Delivered], Rows], None] | None,
     attempts: int,
 ) -> Rows:
-    """Rows of networks that are built and exported; fine-tuned by `tune` and measured by `measure`, if there are these.
+    """The rows of networks that are built and exported, fine-tuned by `tune` and measured by `measure`, if these are.
 
     Weights change no latency: of networks that are measured, the ones that fit are found before any is trained.
     """
-    rows = [row_of(candidate, generator) for candidate in found]
     if tune is not None and measure is None:
         tune(found)
     delivered = deliver(found, paths, rows)

@@ -24,7 +24,6 @@ from profiler.console import (
 )
 
 if TYPE_CHECKING:
-    from pnag.generator.generate import Generator
     from pnag.runs.pipeline import Trained
 
 app = new_app()
@@ -110,7 +109,7 @@ def _document(trained: Trained) -> dict[str, Any]:
         "table_sha256": trained.table.content_sha256,
         "method": run.asked["method"],
         "range_ms": list(generator.range_ms),
-        "budgets_ms": _budgets_ms(generator),
+        "budgets_ms": list(generator.budgets_ms()),
         "feasible": feasible_networks(generator.space, generator.costs, generator.margin()),
         "architectures": len(archive.accuracy),
         "accuracy_range": [float(archive.accuracy.min()), float(archive.accuracy.max())],
@@ -119,11 +118,6 @@ def _document(trained: Trained) -> dict[str, Any]:
         "rank_correlation": generator.evaluator.predictor.rank_correlation,
         "stages": run.stages,
     }
-
-
-def _budgets_ms(generator: Generator) -> list[float]:
-    """The least budget that has an answer at the usual confidence, and the greatest that is used up."""
-    return [bound * (1 + generator.margin()) for bound in generator.range_ms]
 
 
 def _text(trained: Trained) -> str:

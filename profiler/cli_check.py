@@ -17,7 +17,6 @@ from profiler.console import print_json, print_text
 _ROOM_BYTES = 300_000_000  # what exported files of a space take, about
 _WARM_C = {"phone": 37.0, "cpu": 85.0, "gpu": 80.0}  # from about here on devices of the kind have been seen to throttle
 _BUSY = 0.5
-_SLOW_CLOCK = 0.7
 
 
 @dataclass(frozen=True)

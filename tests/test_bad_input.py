@@ -19,26 +19,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lut import cli as cli_lut
 from lut.table import LatencyTable
-from pnag import cli_generate, cli_train
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.space.sampling import sample_spread
 from pnag.space.spaces import load_space
-from profiler import cli as cli_profile
-from tests.pnag.commands import Ended, Run, runner
+from tests.pnag.commands import MAIN, Ended, Run, runner
 from tests.pnag.tiny import TINY_SPACE, random_supernet
 from tests.tables import made_up_table
 
 ROOT = Path(__file__).parents[1]
 SPACE = load_space("ofa-mbv3-w0.25", resolution=32, classes=10)
 OTHER = load_space("ofa-mbv3-w1.0", resolution=32, classes=10)
-MAIN = {
-    "pnag-profile": cli_profile.main,
-    "pnag-train": cli_train.main,
-    "pnag-generate": cli_generate.main,
-    "pnag-lut": cli_lut.main,
-}
 SMALL = "--resolution 32 --classes 10 --calibrate 8 --holdout 4"
 TRAIN = "--lut good.parquet --accuracy good.csv"
 

@@ -9,23 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lut import cli as cli_lut
 from lut.table import LatencyTable
-from pnag import cli_generate, cli_train
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.space.sampling import sample_spread
 from pnag.space.search_space import SearchSpace
-from profiler import cli as cli_profile
 from profiler.console import SCHEMA_VERSION
 from tests.json_documents import PAGE, assert_documented, documented
-from tests.pnag.commands import runner
+from tests.pnag.commands import MAIN, runner
 
-MAIN = {
-    "pnag-profile": cli_profile.main,
-    "pnag-train": cli_train.main,
-    "pnag-generate": cli_generate.main,
-    "pnag-lut": cli_lut.main,
-}
 SMALL = "--device fake.toml --resolution 32 --classes 10 --calibrate 8 --holdout 4 --out a.parquet"
 
 

@@ -48,9 +48,8 @@ def _cpuinfo(core: int = 0) -> dict[str, str]:
     own: dict[str, str] = {}
     for block in _blocks():
         number = block.get("processor", "")
-        if not re.fullmatch(
-            r"\d{1,6}", number
-        ):  # old kernels name the model there, and what all processors share stands by itself
+        # Old kernels name the model there, and what all processors share stands by itself.
+        if not re.fullmatch(r"\d{1,6}", number):
             board |= block
             continue
         board |= {key: block[key] for key in _OF_BOARD if key in block}

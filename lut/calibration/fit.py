@@ -30,6 +30,7 @@ from lut.errors import CalibrationError
 Array = NDArray[np.float64]
 
 _RIDGES = (np.inf, *np.geomspace(1e3, 1e-3, 25))
+FEWEST_RESIDUALS = 2  # that a margin can be told from
 _FEWEST_FOR_OFFSET = 3
 _FEWEST_FOR_PER_BLOCK = 10
 _COST_FLOOR = 0.05
@@ -145,7 +146,7 @@ def upper_margin(residuals: Sequence[float], confidence: float) -> float:
     if not 0 < confidence < 1:
         raise CalibrationError(f"a confidence of {confidence} is not between 0 and 1; try 0.95")
     n = len(residuals)
-    if n < 2:
+    if n < FEWEST_RESIDUALS:
         return 0.0
     values = np.asarray(residuals)
     spread = values.std(ddof=1) * np.sqrt(1 + 1 / n)

@@ -93,8 +93,7 @@ def read_arrow(path: Path, *, most_bytes: int, most_rows: int = 1_000_000) -> pa
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    source = path if is_encodable(str(path)) else io.BytesIO(path.read_bytes())
-    with pq.ParquetFile(source, page_checksum_verification=True) as file:
+    with pq.ParquetFile(arrow_source(path), page_checksum_verification=True) as file:
         about = file.metadata
         if not 0 <= about.num_rows <= most_rows:
             raise ValueError(f"it has {about.num_rows} rows, more than {most_rows}")
@@ -112,6 +111,11 @@ def read_arrow(path: Path, *, most_bytes: int, most_rows: int = 1_000_000) -> pa
             batches.append(batch)
         schema = batches[0].schema if batches else file.schema_arrow
         return pa.Table.from_batches(batches, schema.with_metadata(file.schema_arrow.metadata))
+
+
+def arrow_source(path: Path) -> Any:
+    """What pyarrow opens in the place of a path: it takes no name that is not UTF-8."""
+    return path if is_encodable(str(path)) else io.BytesIO(path.read_bytes())
 
 
 def _unpacked(batch: pa.RecordBatch) -> pa.RecordBatch:

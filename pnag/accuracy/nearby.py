@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.accuracy.predictor import AccuracyPredictor, LayerCodes, Predictor
+from pnag.accuracy.predictor import AccuracyPredictor, LayerCodes, Predictor, alike
 from pnag.space.tokens import Tokens, TokenSpace
 
 Array = NDArray[np.float64]
@@ -45,6 +46,11 @@ class Nearby:
     share: float
     error: float
 
+    @cached_property
+    def _known(self) -> Weights:
+        codec = LayerCodes(self.space)
+        return codec.one_hot(codec.of(self.tokens))
+
     def __call__(self, tokens: Tokens) -> tuple[Array, Array]:
         """Correction of the prediction and its posterior deviation, as fractions, both (n,), of tokens (n, length).
 
@@ -52,13 +58,13 @@ class Nearby:
         for that.
         """
         codec = LayerCodes(self.space)
-        known = codec.one_hot(codec.of(self.tokens))
         correction, deviation = np.empty(len(tokens)), np.empty(len(tokens))
         for start in range(0, len(tokens), _CHUNK):
             part = slice(start, start + _CHUNK)
-            alike = _alike(codec.one_hot(codec.of(tokens[part])), known, codec.layers, self.reach)
-            correction[part] = alike @ self.weights
-            deviation[part] = 1 - self.share * np.square(alike.max(axis=1))
+            near = alike(codec.one_hot(codec.of(tokens[part])), self._known, codec.layers, self.reach)
+            near = near.astype(np.float64)
+            correction[part] = near @ self.weights
+            deviation[part] = 1 - self.share * np.square(near.max(axis=1))
         return correction, self.error * np.sqrt(self.share * np.maximum(deviation, 0.0))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -96,9 +102,9 @@ def fit_nearby(predictor: Predictor, tokens: Tokens, accuracy: Array) -> Nearby 
         return None
     best, found = -np.inf, None
     for reach in _REACHES:
-        alike = _alike(rows, rows, codec.layers, reach)
+        near = alike(rows, rows, codec.layers, reach).astype(np.float64)
         for share in _SHARES:
-            covariance = share * alike
+            covariance = share * near
             covariance[np.diag_indices_from(covariance)] = 1.0
             factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
             weights = cho_solve(factor, residual, check_finite=False)
@@ -118,9 +124,3 @@ def doubt_near(predictor: AccuracyPredictor) -> Nearby | None:
         return None
     nothing = np.zeros(len(local.tokens))
     return Nearby(predictor.space, local.tokens, nothing, local.reach, local.share, predictor.error)
-
-
-def _alike(a: Weights, b: Weights, layers: int, reach: float) -> Array:
-    """Correlation of networks given as one-hot layer codes, (n, m): exp(-differing layers / reach)."""
-    alike: Array = np.exp((a @ b.T - layers) / reach).astype(np.float64)
-    return alike

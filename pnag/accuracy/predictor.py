@@ -178,15 +178,6 @@ class LocalPart:
         np.put_along_axis(out, codes[:, :, None], 0.0, axis=2)
         return out
 
-    def nearest(self, tokens: Tokens) -> Array:
-        """Correlation with the nearest of the known networks, (n,): 1 for one of them."""
-        codec, out = LayerCodes(self.space), np.empty(len(tokens))
-        for start in range(0, len(tokens), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            both = alike(codec.one_hot(codec.of(tokens[part])), self._known, codec.layers, self.reach)
-            out[part] = both.max(axis=1)
-        return out
-
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything but the space, for a file."""
         return {"tokens": self.tokens, "weights": self.weights, "numbers": np.array([self.reach, self.share])}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lut.words import class_name, is_encodable, printable
+from lut.formats.parquet import arrow_source
+from lut.words import class_name, printable
 from pnag.data.decode import BadImageError, decode, quietly, require_images
 from pnag.data.names import PART_NAMES, Tell, is_stray, one_of, part_of, shown
 from pnag.data.split import Labels
@@ -153,7 +153,7 @@ def _open(name: str, files: Sequence[Path], folder: Path, tell: Tell) -> Parquet
     labels = []
     for path in files:
         try:
-            schema = pq.read_schema(_source(path))
+            schema = pq.read_schema(arrow_source(path))
             found = _columns(schema, path, tell if columns is None else lambda _: None)
             if columns is not None and found != columns:
                 raise DataError(
@@ -161,7 +161,7 @@ def _open(name: str, files: Sequence[Path], folder: Path, tell: Tell) -> Parquet
                     f"shard ({found.image}, {found.label}); keep shards of one export together"
                 )
             columns = found
-            column = pq.read_table(_source(path), columns=[found.label])[found.label]
+            column = pq.read_table(arrow_source(path), columns=[found.label])[found.label]
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, error) from error
         if column.null_count:
@@ -290,7 +290,7 @@ def _batches(part: ParquetPart) -> Iterator[list[tuple[int, str, bytes | None]]]
     for path in part.files:
         row, rows = 0, []
         try:
-            with pq.ParquetFile(_source(path)) as file:
+            with pq.ParquetFile(arrow_source(path)) as file:
                 for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[part.columns.image]):
                     rows = [
                         (number + i, f"{_called(value)} (row {row + i} of {printable(path.name)})", _content(value))
@@ -300,11 +300,6 @@ def _batches(part: ParquetPart) -> Iterator[list[tuple[int, str, bytes | None]]]
                     number, row = number + len(rows), row + len(rows)
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, error) from error
-
-
-def _source(path: Path) -> Any:
-    """What pyarrow opens: it takes no name that is not UTF-8."""
-    return path if is_encodable(str(path)) else io.BytesIO(path.read_bytes())
 
 
 def _called(value: Any) -> str:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lut.blocks import MBConvSpec
+from lut.formats.canonical import plain
 from pnag.data.split import ImageData
 from pnag.space.architecture import Architecture
 from pnag.supernet.elastic import ElasticBlock, quicken_pointwise
@@ -93,13 +94,13 @@ def fine_tune(
     goes on from there, one that has ended is not done again. Batch-norm statistics, before and after, are of the
     images `calibration`, of the training images unless given. `progress` is advanced to 100 in all. Raises `DataError`.
     """
-    identity = {
+    about = {
         "supernet": {"sha256": supernet.sha256()},
         "architecture": {"architecture": str(architecture)},
         "data": data.identity,
         "config": config.to_dict(),
     }
-    identity = json.loads(json.dumps(identity))
+    identity = plain(about)
     out = folder / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     finished = CheckpointFile(out / FINISHED, identity)
     images = calibration or calibration_batches(data)

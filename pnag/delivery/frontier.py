@@ -37,8 +37,7 @@ def frontier_points(words: Sequence[str]) -> int | None:
 
 def frontier_budgets(generator: Generator, n: int, confidence: float) -> list[float]:
     """`n` budgets in ms, from the least that has an answer to the greatest that is used up, by equal factors."""
-    margin = 1 + generator.margin(confidence)
-    low, high = (bound * margin for bound in generator.range_ms)
+    low, high = generator.budgets_ms(confidence)
     inner = np.geomspace(low, high, n)[1:-1]
     return [float(np.nextafter(low, np.inf)), *inner.tolist(), high]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lut.calibration.fit import upper_margin
+from lut.calibration.fit import FEWEST_RESIDUALS
 from lut.table import LatencyTable
 from pnag.delivery.files.sizes import file_sizes
 from pnag.errors import BudgetError, SpaceError
@@ -19,7 +19,6 @@ from pnag.space.budget import parse_budget
 from pnag.space.search_space import SearchSpace
 from profiler.build.suffixes import suffix_for
 
-_FEWEST_RESIDUALS = 2  # for a margin
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 _COUNT = re.compile(rf"{_NUMBER}\s*(k|m|g|b|)", re.ASCII | re.IGNORECASE)
 _COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
@@ -72,10 +71,8 @@ def _other_table(path: Path, budget_ms: float, space: SearchSpace, confidence: f
             f"--resolution {','.join(map(str, space.sides))} --classes {space.classes}"
         )
     fidelity = table.metadata.fidelity
-    residuals = () if fidelity is None else fidelity.residuals
-    margin = upper_margin(residuals, confidence)
-    judged = len(residuals) >= _FEWEST_RESIDUALS
-    return Limit(path.stem, space.cost_model(table), budget_ms, "ms", margin, confidence if judged else None)
+    basis = confidence if fidelity is not None and fidelity.n >= FEWEST_RESIDUALS else None
+    return Limit(path.stem, space.cost_model(table), budget_ms, "ms", table.upper_margin(confidence), basis)
 
 
 def _images(space: SearchSpace) -> str:

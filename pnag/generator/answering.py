@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pnag.generator.sampler import Policy
 from pnag.search.evaluator import Evaluator, RuleEvaluator
 from pnag.search.known_networks import Pool
-from pnag.search.limits import Bounds
+from pnag.search.limits import Bounds, costs_by, loads
 from pnag.space.cost import CostModel
 from pnag.space.tokens import Tokens
 
@@ -112,7 +112,7 @@ class Answers:
         nearest to.
         """
         models, n = within.bounds.shape
-        share = np.stack([model(tokens) for model in within.models]) / within.bounds
+        share = costs_by(within.models, tokens) / within.bounds
         nearest: Flags = share == share.max(axis=0)
         freed = np.tile(within.bounds, models + 1)
         for free in range(models):
@@ -146,8 +146,8 @@ class Answers:
         """The order of each question's networks, best first, those beyond a bound last, and their loads; (n, m)."""
         n, m, length = pool.shape
         flat, wide = pool.reshape(-1, length), np.repeat(within.bounds, m, axis=1)
-        costs = np.stack([model(flat) for model in within.models])
-        load = (costs / wide).max(axis=0)
+        costs = costs_by(within.models, flat)
+        load = loads(costs, wide)
         scores = np.where(load <= 1, self.evaluator(flat, costs[0], wide[0]), -_BEYOND - load).reshape(n, m)
         return np.argsort(-scores, axis=1, kind="stable"), load.reshape(n, m)
 

@@ -20,7 +20,7 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lut.calibration.fit import upper_margin
+from lut.calibration.fit import FEWEST_RESIDUALS, upper_margin
 from lut.files import replacing
 from lut.formats.canonical import parse_json
 from lut.words import printable
@@ -50,7 +50,6 @@ Array = NDArray[np.float64]
 FILE_NAME = "generator.npz"
 FORMAT_VERSION = 1
 CANDIDATES = 16
-_FEWEST_RESIDUALS = 2
 _EVEN_ODDS = 0.5
 _HEADER = "header"
 _FIGURES = "/numbers"  # of a predictor: errors and the like, of which some may be unknown
@@ -157,11 +156,16 @@ class Generator:
     @property
     def judged(self) -> bool:
         """Whether the table has unseen networks to tell from how far predictions may be off."""
-        return len(self.residuals) >= _FEWEST_RESIDUALS
+        return len(self.residuals) >= FEWEST_RESIDUALS
 
     def margin(self, confidence: float = 0.95) -> float:
         """How far above its prediction a network may measure at that confidence, from the table's residuals."""
         return upper_margin(self.residuals, confidence)
+
+    def budgets_ms(self, confidence: float = 0.95) -> tuple[float, float]:
+        """The least budget that has an answer at that confidence, and the greatest that is used up."""
+        low, high = (bound * (1 + self.margin(confidence)) for bound in self.range_ms)
+        return low, high
 
     def generate(
         self,
@@ -292,8 +296,7 @@ class Generator:
         """
         if isinstance(self.proposer, Pool):
             return self
-        low, high = (bound * (1 + self.margin(_EVEN_ODDS)) for bound in self.range_ms)
-        budgets = np.linspace(low, high, answers + 2)[1:-1].tolist()
+        budgets = np.linspace(*self.budgets_ms(_EVEN_ODDS), answers + 2)[1:-1].tolist()
         bare = replace(self, metadata={key: value for key, value in self.metadata.items() if key != CHOSEN})
         found = bare.generate_many(budgets, confidence=_EVEN_ODDS)
         tokens = self.space.encode([candidate.architecture for candidate in found])

@@ -146,17 +146,19 @@ def search_budgets(
     """
     refiner = Refiner(RuleEvaluator(predictor), costs, _STEPS)
     alone = round(_ALONE * generations / _ISLANDS)
-    islands = [Population(predictor, costs, rng) for _ in range(_ISLANDS)]
-    done = 0
-    for population in islands:
-        if population is islands[-1]:
-            for start in (*(other.best for other in islands[:-1]), *(() if known is None else (known,))):
-                population.offer(start)
-        for generation in range(generations - done if population is islands[-1] else alone):
+    *apart, last = (Population(predictor, costs, rng) for _ in range(_ISLANDS))
+
+    def run(population: Population, begin: int, end: int) -> None:
+        for done in range(begin + 1, end + 1):
             population.advance()
-            if (generation + 1) % _REFINE_EVERY == 0:
+            if (done - begin) % _REFINE_EVERY == 0:
                 population.refine(refiner)
-            done += 1
             if report is not None:
                 report(done / generations)
-    return islands[-1].best
+
+    for index, population in enumerate(apart):
+        run(population, index * alone, (index + 1) * alone)
+    for start in (*(population.best for population in apart), *(() if known is None else (known,))):
+        last.offer(start)
+    run(last, len(apart) * alone, generations)
+    return last.best

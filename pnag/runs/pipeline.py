@@ -354,8 +354,7 @@ class _Pipeline:
         path = self.run.path(PLOT)
         if path.is_file():
             return
-        low, high = (bound * (1 + generator.margin(_EVEN_ODDS)) for bound in generator.range_ms)
-        budgets = np.linspace(low, high, _FRONTIER_POINTS)[1:-1].tolist()
+        budgets = np.linspace(*generator.budgets_ms(_EVEN_ODDS), _FRONTIER_POINTS)[1:-1].tolist()
         found = generator.generate_many(budgets, confidence=_EVEN_ODDS)
         plot_networks(
             path,

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lut.files import replacing, require_writable
-from lut.formats.canonical import parse_json
+from lut.formats.canonical import parse_json, plain
 from lut.words import printable
 from pnag.errors import RunError
 
@@ -82,7 +82,7 @@ class Run:
         asked for with other settings, unless `fresh`, and `OutputError` if it could not be written.
         """
         directory = Path(directory)
-        run = cls(directory, json.loads(json.dumps(asked)), created=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+        run = cls(directory, plain(asked), created=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         require_writable(directory / MANIFEST)
         _finish_replacing(directory)
         if fresh:

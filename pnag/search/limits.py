@@ -80,6 +80,11 @@ def highest_cost(budget: float, margin: float) -> float:
     return cost
 
 
+def costs_by(models: Sequence[CostModel], tokens: Tokens) -> Array:
+    """The costs of networks (n, length) by each model, (models, n)."""
+    return np.stack([model(tokens) for model in models])
+
+
 def loads(costs: Array, bounds: Array) -> Array:
     """The largest cost as a share of its bound; both have a first axis of models. At most 1 where all are kept."""
     share: Array = (costs / bounds).max(axis=0)
@@ -106,8 +111,7 @@ class Bounds:
 
     def loads(self, tokens: Tokens) -> Array:
         """The largest cost of networks (m, length) as a share of its bound, (n, m)."""
-        costs = np.stack([model(tokens) for model in self.models])
-        return loads(costs[:, None], self.bounds[:, :, None])
+        return loads(costs_by(self.models, tokens)[:, None], self.bounds[:, :, None])
 
     def keeps(self, tokens: Tokens) -> NDArray[np.bool_]:
         """Which of the networks (m, length) are within all bounds of a question, (n, m)."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pnag.accuracy.predictor import Codes, LayerCodes
 from pnag.search.evaluator import RuleEvaluator
+from pnag.search.limits import costs_by, loads
 from pnag.search.prices import layer_prices
 from pnag.space.cost import CostModel
 from pnag.space.tokens import Tokens
@@ -103,10 +104,10 @@ class Refiner:
         """The rule, elementwise with broadcasting; costs and budgets have a first axis of models."""
         if len(costs) == 1:
             return self.evaluator.combine(accuracy, costs[0], budgets_ms[0])
-        return self.evaluator.combine(accuracy, (costs / budgets_ms).max(axis=0), np.ones(1))
+        return self.evaluator.combine(accuracy, loads(costs, budgets_ms), np.ones(1))
 
     def _costs(self, tokens: Tokens) -> Array:
-        return np.stack([model(tokens) for model in self.models])
+        return costs_by(self.models, tokens)
 
     def _score(self, codes: Codes, budgets_ms: Array) -> Array:
         return self.score(LayerCodes(self.costs.space).tokens(codes), budgets_ms)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lut.formats.canonical import plain
 from lut.journal import LineJournal, read_lines
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.data.split import ImageData
@@ -46,7 +46,7 @@ class Journal:
     """
 
     def __init__(self, out: Path, identity: Mapping[str, Any], rank: int = 0) -> None:
-        self._out, self._identity = out, json.loads(json.dumps(identity))
+        self._out, self._identity = out, plain(identity)
         self._path = out.with_name(f"{out.name}.journal-{rank}.jsonl")
         self._lines: LineJournal | None = None
 
@@ -188,7 +188,7 @@ def _kept(out: Path, space: SearchSpace, source: Mapping[str, Any], *, test: boo
     archive = AccuracyArchive.whole(out, space)
     for what in ("supernet", "data", "val_images"):
         known = archive.source.get(what, source[what] if what == "val_images" else None)  # older ones do not name it
-        if known != json.loads(json.dumps(source[what])):
+        if known != plain(source[what]):
             words = {"val_images": "number of validation images"}.get(what, what)
             raise ArchiveError(f"archive {out} was measured with another {words}; take another output or remove it")
     if test and archive.test_accuracy is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
@@ -10,8 +9,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from devices.host.allowance import usable_memory_bytes
 from lut.blocks import MBConvSpec
-from pnag.data.split import ImageData, Shard, Split, SplitName
+from pnag.data.split import ImageData, Shard, Split, SplitName, spread_over
 from pnag.space.architecture import Architecture
 from pnag.supernet.elastic import pointwise_convs, quicken_pointwise, spare_rings
 from pnag.supernet.supernet import Supernet
@@ -32,7 +32,7 @@ class EvaluationImages:
 
     Batch-norm is re-estimated on `calibration` training images. Of the validation split `most` images are used, of the
     test split `most_test`, spread over them; all unless given. A split stays in memory while all of them take
-    `limit_bytes` at most: by default a quarter of what the machine has free, and 4 GiB where that is not known.
+    `limit_bytes` at most: by default a quarter of what the process can still take.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class EvaluationImages:
     ) -> None:
         self.data, self.calibration = data, calibration
         self._most: dict[SplitName, int | None] = {"val": most, "test": most_test}
-        self._left_bytes = free_bytes() // 4 if limit_bytes is None else limit_bytes
+        self._left_bytes = usable_memory_bytes() // 4 if limit_bytes is None else limit_bytes
         self._batches: dict[int, list[Tensor]] = {}
         self._splits: dict[tuple[str, int], Split] = {}
 
     @property
     def val(self) -> int:
         """How many validation images each network is judged on."""
-        return len(self.data.val.few(self._most["val"]))
+        return len(spread_over(len(self.data.val), self._most["val"]))
 
     def batches(self, architecture: Architecture) -> list[Tensor]:
         """The calibration batches (B, 3, R, R) at the architecture's resolution; at that of the data if it has none."""
@@ -72,14 +72,6 @@ class EvaluationImages:
                 split = split.kept()
             self._splits[name, side] = split
         return self._splits[name, side]
-
-
-def free_bytes() -> int:
-    """Memory that the machine has free; 16 GiB where the system does not say."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 16 * 2**30
 
 
 @torch.no_grad()

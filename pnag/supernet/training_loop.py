@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lut.files import replacing
+from lut.formats.canonical import plain
 from lut.journal import LineJournal, read_lines
 from pnag.data.split import ImageData, Shard
 from pnag.errors import CheckpointError
@@ -126,7 +127,7 @@ class TrainingLoop(ABC):
         self.step, self.core_s = 0, 0.0
         self.total_steps = max(1, round(config.epochs * data.train.steps_per_epoch(config.batch)))
         about = {**identity, "data": data.identity, "config": config.to_dict()}
-        self.file = CheckpointFile(out / CHECKPOINT, json.loads(json.dumps(about)))
+        self.file = CheckpointFile(out / CHECKPOINT, plain(about))
         self.curve = Curve(out / CURVE)
 
     @abstractmethod

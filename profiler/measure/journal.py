@@ -5,14 +5,13 @@ The first line says what is measured, and how: a session that differs in any of 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from lut.compare import flatten
 from lut.errors import LutError
-from lut.formats.canonical import plain
+from lut.formats.canonical import parse_json, plain
 from lut.journal import LineJournal
 from profiler.errors import JournalError
 from profiler.measure.measurement import Visit
@@ -114,7 +113,7 @@ def begun_with(path: Path) -> Mapping[str, Any]:
     """What the session of the journal at `path` said of itself; empty where there is no such journal."""
     try:
         with path.open(encoding="utf-8") as lines:
-            about = json.loads(lines.readline())["about"]
+            about = parse_json(lines.readline())["about"]
     except (OSError, ValueError, TypeError, KeyError):
         return {}
     return about if isinstance(about, dict) else {}

@@ -166,6 +166,12 @@ class Levelled:
     latency_ms: float
     interval_ms: tuple[float, float]
 
+    @property
+    def relative_ci(self) -> float:
+        """Half the interval's width, relative to the latency."""
+        low, high = self.interval_ms
+        return (high - low) / 2 / self.latency_ms
+
 
 @dataclass(frozen=True)
 class Measurement:

@@ -61,15 +61,10 @@ def levelled_where_better(
     levelled = level_out({name: one.visits for name, one in measured.items()})
     both = plain.keys() & levelled.keys()
     if wandering or (
-        both and _rms(_reach(levelled[name]) for name in both) < _BETTER * _rms(plain[name] for name in both)
+        both and _rms(levelled[name].relative_ci for name in both) < _BETTER * _rms(plain[name] for name in both)
     ):
         return levelled
     return {}
-
-
-def _reach(value: Levelled) -> float:
-    low, high = value.interval_ms
-    return (high - low) / 2 / value.latency_ms
 
 
 def _rms(values: Iterable[float]) -> float:

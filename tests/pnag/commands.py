@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from lut import cli as cli_lut
+from pnag import cli_generate, cli_train
+from profiler import cli as cli_profile
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -31,6 +35,12 @@ class Ended:
 
 
 Run = Callable[..., Ended]
+MAIN = {
+    "pnag-profile": cli_profile.main,
+    "pnag-train": cli_train.main,
+    "pnag-generate": cli_generate.main,
+    "pnag-lut": cli_lut.main,
+}
 
 
 def runner(main: Callable[[], None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
