@@ -57,11 +57,15 @@ SAMPLING = Sampling(
     stop=StopSettings(min_rounds=6, max_rounds=10),
 )
 TABLE_GOAL_S, MAPE_GOAL, RANK_GOAL, REPEAT_GOAL = 300.0, 0.02, 0.99, 0.01
+_GOALS = (
+    f"Goals of a table: {TABLE_GOAL_S:g} s, no failed block, MAPE at most {100 * MAPE_GOAL:g} %, all unseen networks "
+    f"within 5 %, rank correlation at least {RANK_GOAL:g}."
+)
 # Time that is kept for what comes after the tables: second process, generator, its networks, training steps.
 _RESERVED_S = 170.0
 _FURTHER_NEEDS_S = 60.0
 _LONGEST_COMMAND_S = 180.0
-_STEP_BATCH, _STEP_S = 128, 10.0
+_STEP_BATCH, _STEP_S, _LONGEST_STEPS_S = 128, 10.0, 40.0
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def training_steps(space: SearchSpace) -> Throughput:
     """The supernet's training step on this machine's card, beside a plain one."""
     config = replace(preset("imagefolder"), batch=_STEP_BATCH)
     small = replace(space, classes=100)
-    return compare(small, noise_images(small), config, make_fabric(), _STEP_S)
+    return compare(small, noise_images(small), config, make_fabric(), _STEP_S, most_s=_LONGEST_STEPS_S)
 
 
 def shipped_archive(space: SearchSpace, places: Sequence[Path] = (ROOT / "lut", ROOT / "pnag")) -> Path | None:
@@ -338,28 +342,30 @@ def run_all(
     bench.look(variants[0])
     measured_on = {**bench.card, **machine()}
     made: dict[Variant, Path] = {}
+
+    def attempt(what: str, step: Callable[[], Path | None]) -> Path | None:
+        """Do a step and write the report so far: what follows may be cut off."""
+        path = bench.attempt(what, step)
+        report("gpu", "The GPU", bench.rows, [_GOALS, *bench.notes], measured_on=measured_on, folder=results)
+        return path
+
     for done, variant in enumerate(variants):
         share_s = max(0.0, bench.left_s - _RESERVED_S) / (len(variants) - done)
-        path = bench.attempt(variant.name, partial(bench.add_table, variant, time.monotonic() + share_s))
+        path = attempt(variant.name, partial(bench.add_table, variant, time.monotonic() + share_s))
         if path is not None:
             made[variant] = path
     if made:
         first = next(iter(made))
-        bench.attempt("The second process", partial(bench.repeat, first, made[first], again))
+        attempt("The second process", partial(bench.repeat, first, made[first], again))
         best = min(made, key=lambda variant: _mape(made[variant]))
-        bench.attempt("The generator", partial(bench.budgets, best, made[best], command, archive))
-    bench.attempt("The supernet's training step", partial(bench.steps, throughput))
+        attempt("The generator", partial(bench.budgets, best, made[best], command, archive))
+    attempt("The supernet's training step", partial(bench.steps, throughput))
     for variant in further:
         if bench.left_s < _FURTHER_NEEDS_S:
             bench.notes.append(f"{variant.name}: no time was left")
             continue
-        bench.attempt(variant.name, partial(bench.add_table, variant, bench.deadline_s))
-    notes = [
-        f"Goals of a table: {TABLE_GOAL_S:g} s, no failed block, MAPE at most {100 * MAPE_GOAL:g} %, all unseen "
-        f"networks within 5 %, rank correlation at least {RANK_GOAL:g}.",
-        *bench.notes,
-    ]
-    return report("gpu", "The GPU", bench.rows, notes, measured_on=measured_on, folder=results)
+        attempt(variant.name, partial(bench.add_table, variant, bench.deadline_s))
+    return report("gpu", "The GPU", bench.rows, [_GOALS, *bench.notes], measured_on=measured_on, folder=results)
 
 
 def _mape(path: Path) -> float:

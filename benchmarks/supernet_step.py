@@ -70,17 +70,22 @@ class _TimeIsUp(Exception):  # noqa: N818
 
 
 class _Timer:
-    """Counts steps for so many seconds, after a few that do not count; waits for the card at both ends."""
+    """Counts steps for so many seconds, after a few that do not count; waits for the card at both ends.
 
-    def __init__(self, device: torch.device, seconds: float) -> None:
-        self._device, self._seconds = device, seconds
+    `most_s` is how long all of it may take, from the first step's end; then it is given up.
+    """
+
+    def __init__(self, device: torch.device, seconds: float, most_s: float) -> None:
+        self._device, self._seconds, self._most_s = device, seconds, most_s
+        self._begun_s = math.inf
         self._steps = 0
         self._started_s = math.inf
         self.step_s = math.nan
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """A step is done. Raises `_TimeIsUp` when it is the last."""
+        """A step is done. Raises `_TimeIsUp` when it is the last, `TimeoutError` if none could be timed."""
         self._steps += 1
+        self._begun_s = min(self._begun_s, time.perf_counter())
         if self._steps == _WARM_UP_STEPS:
             self._wait()
             self._started_s = time.perf_counter()
@@ -88,6 +93,8 @@ class _Timer:
             self._wait()
             self.step_s = (time.perf_counter() - self._started_s) / (self._steps - _WARM_UP_STEPS)
             raise _TimeIsUp
+        elif time.perf_counter() - self._begun_s > self._most_s:
+            raise TimeoutError(f"{self._steps} steps took more than {self._most_s:.0f} s")
 
     def _wait(self) -> None:
         if self._device.type == "cuda":
@@ -107,18 +114,29 @@ def noise_images(space: SearchSpace, n: int = _IMAGES) -> ImageData:
     return assemble("noise", side, names, [part(n), part(space.classes), part(space.classes)])
 
 
-def compare(space: SearchSpace, data: ImageData, config: TrainConfig, fabric: Fabric, seconds: float) -> Throughput:
-    """Time both steps for so many seconds each."""
+def compare(
+    space: SearchSpace,
+    data: ImageData,
+    config: TrainConfig,
+    fabric: Fabric,
+    seconds: float,
+    *,
+    most_s: float = math.inf,
+) -> Throughput:
+    """Time both steps for so many seconds each. Raises `TimeoutError` where one of them is not done in `most_s`."""
     config = replace(
         config, epochs=1e6, random_networks=NETWORKS - 2, alternate=False, judged=1, checkpoint_every_s=math.inf
     )
-    plain_s = _timed(fabric, seconds, lambda timer: _train_plainly(space, data, config, fabric, timer))
-    ours_s = _timed(fabric, seconds, lambda timer: _train_as_ours(space, data, config, fabric, timer))
+
+    def timer() -> _Timer:
+        return _Timer(fabric.device, seconds, most_s)
+
+    plain_s = _timed(timer(), lambda timer: _train_plainly(space, data, config, fabric, timer))
+    ours_s = _timed(timer(), lambda timer: _train_as_ours(space, data, config, fabric, timer))
     return Throughput(config.batch, space.resolution, config.batch / ours_s, config.batch / plain_s)
 
 
-def _timed(fabric: Fabric, seconds: float, train: Callable[[_Timer], None]) -> float:
-    timer = _Timer(fabric.device, seconds)
+def _timed(timer: _Timer, train: Callable[[_Timer], None]) -> float:
     try:
         train(timer)
     except _TimeIsUp:

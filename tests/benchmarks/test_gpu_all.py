@@ -127,6 +127,17 @@ def test_what_fails_is_a_line_and_the_rest_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "tables" / "stand-in-1-float32-b1.parquet").is_file()
 
 
+def test_a_part_that_ends_the_process_leaves_the_report_of_those_before(tmp_path: Path) -> None:
+    def killed(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    run = bench(tmp_path / "tables", seconds=590.0)
+    run.calibrate, run.holdout = 0, 0
+    with pytest.raises(KeyboardInterrupt):
+        run_all(run, [Variant("float32", 1)], [], again=killed, command=killed, throughput=killed, results=tmp_path)
+    assert "| float32-b1 |" in (tmp_path / "gpu.md").read_text()
+
+
 def test_tables_share_the_time_and_further_ones_are_left_out_when_it_is_up(tmp_path: Path) -> None:
     run = bench(tmp_path / "tables", seconds=0.0)
     run.calibrate = run.holdout = 0

@@ -38,3 +38,9 @@ def test_both_steps_are_timed_on_the_same_images() -> None:
     assert 1 < found.plain < 1e5
     assert 1 < found.ours < 1e5
     assert found.row()["met"] == (found.ours >= 1.5 * found.plain)
+
+
+def test_a_step_that_takes_too_long_is_given_up() -> None:
+    data, fabric = noise_images(TINY_SPACE, 40), make_fabric(accelerator="cpu")
+    with pytest.raises(TimeoutError, match=r"steps took more than 0 s"):
+        compare(TINY_SPACE, data, replace(TINY_CONFIG, batch=8), fabric, seconds=60, most_s=0.01)
