@@ -9,12 +9,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from devices.host.allowance import usable_memory_bytes
 from lut.blocks import MBConvSpec
 from pnag.data.split import ImageData, Shard, Split, SplitName, spread_over
 from pnag.space.architecture import Architecture
 from pnag.supernet.elastic import pointwise_convs, quicken_pointwise, spare_rings
 from pnag.supernet.supernet import Supernet
+from profiler.build.memory import usable_memory_bytes
 from profiler.build.modules import Network, fold_batch_norm
 
 CALIBRATION_IMAGES = 1024

@@ -1,11 +1,14 @@
-"""What a network's activations take, so that as many programs are kept loaded as the memory holds."""
+"""What a network's activations take, and what this process may take: as many programs are loaded as fit."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from devices.host.allowance import usable_memory_bytes
 from lut.blocks import BlockSpec, ConvSpec, HeadSpec, MBConvSpec
+
+__all__ = ["activation_bytes", "usable_memory_bytes"]
 
 _BYTES = 4  # of a float32
 

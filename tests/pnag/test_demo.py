@@ -46,7 +46,8 @@ def test_the_report_has_what_is_now_beside_what_is_at_the_tables_speed():
 @pytest.mark.slow
 def test_it_works_after_an_interrupt_and_again_at_once(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from pnag.demo import demonstrate; demonstrate(pathlib.Path(sys.argv[1]), *sys.argv[2:])"
+        "import pathlib, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # whoever started us
+        "from pnag.demo import demonstrate; demonstrate(pathlib.Path(sys.argv[1]), *sys.argv[2:])"
     )
     words = [sys.executable, "-c", code, str(tmp_path), SIZE, LEARNING, SPACE]
     first = subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
