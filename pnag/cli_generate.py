@@ -105,7 +105,7 @@ def generate(
     test_images: Annotated[
         int, typer.Option(min=0, help="Images on which each exported file's accuracy is measured; 0 for none.")
     ] = 1000,
-    verify: Annotated[str | None, typer.Option(help="Measure the networks on this device.")] = None,
+    verify: Annotated[str | None, typer.Option(metavar="DEVICE", help="Measure the networks on this device.")] = None,
     attempts: Annotated[
         int, typer.Option(min=1, help="Networks to measure for a budget until one keeps it and uses it up.")
     ] = ATTEMPTS,

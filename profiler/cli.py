@@ -58,7 +58,9 @@ _MEMORY_SHARE = 0.5
 @app.command()
 def profile(
     *,
-    device: Annotated[str, typer.Option(help="A device of --list-devices, or a .toml file of your own.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="A device of --list-devices, or a .toml file of your own.")
+    ] = "cpu",
     out: Annotated[Path | None, typer.Option(help="The table's file; lut/NAME.parquet unless given.")] = None,
     space: Annotated[
         str, typer.Option(help="The search space: a name, or a .toml file of your own.")

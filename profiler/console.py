@@ -10,11 +10,13 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 
 import typer
+from typer.core import TyperCommand
+from typer.models import CommandFunctionType
 
 from lut.errors import OutputError
 from lut.version import tool_version
@@ -43,9 +45,43 @@ _LINE_EVERY_S = 10.0
 _LEAST_KNOWN = 0.01  # of the work, before what is left can be estimated from it
 
 
+class _Command(TyperCommand):
+    """A command that takes no option's name for another option's value."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _require_values(self, args)
+        return super().parse_args(ctx, args)
+
+
+def _require_values(command: TyperCommand, words: Sequence[str]) -> None:
+    """Raise `typer.BadParameter` where an option that needs a value is followed by an option."""
+    options = {name: param for param in command.params for name in (*param.opts, *param.secondary_opts)}
+    words = words[: words.index("--")] if "--" in words else words
+    values = iter(words)
+    for name in values:
+        option = options.get(name)
+        if option is None or getattr(option, "is_flag", True):
+            continue
+        value = next(values, "")
+        if value.startswith("--"):
+            known = "the option" if value.partition("=")[0] in options else "like an option:"
+            wanted = f"a value ({option.metavar})" if getattr(option, "metavar", None) else "a value"
+            raise typer.BadParameter(
+                f"{name} needs {wanted}, and what follows it is {known} {value}; give the value, or leave {name} out"
+            )
+
+
+class _App(typer.Typer):
+    """A Typer application of such commands."""
+
+    def command(self, *args: Any, **more: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
+        return super().command(*args, **{"cls": _Command, **more})
+
+
 def new_app() -> typer.Typer:
     """A Typer application whose errors are left to `run_app`; `--install-completion` teaches the shell its options."""
-    return typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+    return _App(pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def run_app(app: typer.Typer, name: str) -> NoReturn:
