@@ -69,6 +69,25 @@ def lock_file(handle: int) -> bool:
     return True
 
 
+def holder(path: Path) -> str | None:
+    """Who holds the lock file `path`, for messages; None where nobody does, or nothing can be locked."""
+    if fcntl is None:
+        return None
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(path)
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return None
+
+
 def _acquire(path: Path) -> int | None:
     """The open and locked file; None if it is held."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -85,12 +85,11 @@ def shown(value: Any) -> str:
 
 
 def check_options(declared: Sequence[Option], values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """`values` by name, each in its type. Raises `DeviceOptionError` for an unknown name or a wrong value."""
+    """`values` by name, each in its type. Raises one `DeviceOptionError` for all unknown names, or a wrong value."""
     by_name = {option.name: option for option in declared}
-    for name in values:
-        if name not in by_name:
-            known = ", ".join(sorted(by_name)) or "none"
-            raise DeviceOptionError(f"{where}: there is no option {name:.60}; known are {known}")
+    if unknown := [name for name in values if name not in by_name]:
+        known, names = ", ".join(sorted(by_name)) or "none", " or ".join(f"{name:.60}" for name in unknown[:5])
+        raise DeviceOptionError(f"{where}: there is no option {names}; known are {known}")
     return {name: by_name[name].read(value, where) for name, value in values.items()}
 
 

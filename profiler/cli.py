@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from devices import DeviceSpec, list_specs, load_spec, open_backend
+from devices import DeviceError, DeviceSpec, list_specs, load_spec, open_backend
 from devices.backend import Backend
 from devices.host.allowance import usable_memory_bytes
 from devices.host.computer import allowed_cores
@@ -24,7 +24,7 @@ from pnag.space.search_space import SearchSpace
 from pnag.space.spaces import load_space, parse_resolutions
 from profiler import progress
 from profiler.build.artefacts import ArtefactCache, ahead_of, default_cache_dir, open_factory
-from profiler.cli_check import check_device, tell
+from profiler.cli_check import Finding, check_device, look_at_places, tell
 from profiler.cli_networks import sample_units
 from profiler.cli_targets import Target, run_each, targets
 from profiler.console import (
@@ -38,6 +38,7 @@ from profiler.console import (
     run_app,
     say,
 )
+from profiler.errors import ProfilerError
 from profiler.measure.estimator import ESTIMATORS
 from profiler.measure.journal import begun_with
 from profiler.measure.plan import Unit, block_units
@@ -137,8 +138,14 @@ def profile(
         raise typer.BadParameter(f"--statistic {statistic} is unknown; choose from {', '.join(ESTIMATORS)}")
     started_s = time.monotonic()
     deadline_s = math.inf if max_minutes is None else started_s + 60 * max_minutes
-    spec = _with_options(load_spec(device), threads=threads, batch=batch, precision=precision)
-    sampling = sampling_for(spec, seed, statistic)  # a wrong one is refused before a device is opened
+    try:
+        spec = _with_options(load_spec(device), threads=threads, batch=batch, precision=precision)
+        sampling = sampling_for(spec, seed, statistic)  # a wrong one is refused before a device is opened
+    except (DeviceError, ProfilerError) as error:
+        if not check:
+            raise
+        places = look_at_places(out or Path("lut") / "table.parquet", cache or default_cache_dir())
+        return tell({device: [*places, Finding("device", problem=str(error))]}, json=json)
     if stop is not None:
         sampling = replace(sampling, stop=read_stop(stop, sampling.stop))
     sides = None if resolution is None else parse_resolutions(resolution)
@@ -151,16 +158,17 @@ def profile(
     options = _given(affinity=affinity, delegate=delegate) | on_gpu
     if check:
         given = options | _given(benchmark_model=benchmark_model)
-        return max(
-            tell(
-                check_device(
-                    spec, given | _given(serial=target.serial, adb=target.adb), out=target.out,
-                    cache=cache or default_cache_dir(), allow_mismatch=allow_mismatch,
-                ),
-                target.label or spec.name, json=json,
+        found = {
+            target.label or spec.name: check_device(
+                spec,
+                given | _given(serial=target.serial, adb=target.adb),
+                out=target.out,
+                cache=cache or default_cache_dir(),
+                allow_mismatch=allow_mismatch,
             )
             for target in chosen
-        )  # fmt: skip
+        }
+        return tell(found, json=json)
     with ExitStack() as opened:
         given = options | _given(benchmark_model=benchmark_model)
         backends = [

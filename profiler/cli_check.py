@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from devices import DeviceError, DeviceSpec, open_backend
 from devices.backend import Backend, DeviceState
+from devices.locks import holder
 from lut.errors import LutError
 from lut.files import require_writable
 from profiler.console import print_json, print_text
 
 _ROOM_BYTES = 300_000_000  # what exported files of a space take, about
+_TABLE_BYTES = 20_000_000  # a table, its journal and its visits
 _WARM_C = {"phone": 37.0, "cpu": 85.0, "gpu": 80.0}  # from about here on devices of the kind have been seen to throttle
 _BUSY = 0.5
 
@@ -32,15 +34,17 @@ class Finding:
         """How it is told."""
         return f"{'wrong' if self.problem else 'good':6} {self.subject}: {self.problem or self.found}"
 
+    @property
+    def row(self) -> dict[str, str | None]:
+        """Its row in the document of `--json`."""
+        return {"subject": self.subject, "found": self.found, "problem": self.problem or None}
+
 
 def check_device(
     spec: DeviceSpec, options: dict[str, Any], *, out: Path, cache: Path, allow_mismatch: bool = False
 ) -> list[Finding]:
     """Look at everything that can be looked at in seconds; nothing is measured or converted."""
-    findings = [
-        _tried("table", lambda: f"{out} can be written", lambda: require_writable(out)),
-        _room(cache),
-    ]
+    findings = look_at_places(out, cache)
     backend: Backend | None = None
     needs = [need for need in _needs(spec, options) if need is not None]
     findings += needs
@@ -64,12 +68,30 @@ def _tried(subject: str, found: Callable[[], str], action: Callable[[], None]) -
     return Finding(subject, found())
 
 
-def _room(folder: Path) -> Finding:
-    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(there).free
-    if free < _ROOM_BYTES:
-        return Finding("space", problem=f"{free >> 20} MiB are free at {there}; make room for {_ROOM_BYTES >> 20} MiB")
-    return Finding("space", f"{free >> 30} GiB are free at {there}")
+def look_at_places(out: Path, cache: Path) -> list[Finding]:
+    """Whether the table and the exported files can be written, and nobody else writes them."""
+    table = _tried("table", lambda: f"{out} can be written", lambda: require_writable(out))
+    if user := holder(out.with_suffix(".lock")):
+        table = Finding("table", problem=f"{out} is in use by {user}; wait until it is done, or choose another --out")
+    kept = _tried("files", lambda: f"exported ones are kept in {cache}", lambda: require_writable(cache / "file"))
+    if kept.problem:
+        kept = Finding("files", problem=f"{kept.problem} by --cache or $PNAG_CACHE")
+    return [table, kept, *_room({"--out": (out.parent, _TABLE_BYTES), "--cache": (cache, _ROOM_BYTES)})]
+
+
+def _room(wanted: Mapping[str, tuple[Path, int]]) -> list[Finding]:
+    """Whether there is room for so many bytes in each folder; what lies on one disk is one finding."""
+    disks: dict[int, tuple[str, Path, int]] = {}
+    for option, (folder, size) in wanted.items():
+        there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+        of_disk = disks.get(there.stat().st_dev)
+        disks[there.stat().st_dev] = (option, there, size + (of_disk[2] if of_disk else 0))
+    findings = []
+    for option, there, size in disks.values():
+        free = shutil.disk_usage(there).free
+        problem = f"{free >> 20} MiB are free at {there}; make room for {size >> 20} MiB, or choose another {option}"
+        findings.append(Finding("space", f"{free >> 30} GiB are free at {there}", problem if free < size else ""))
+    return findings
 
 
 def _needs(spec: DeviceSpec, options: dict[str, Any]) -> list[Finding]:
@@ -133,16 +155,17 @@ def _of_state(kind: str, fields: Any, state: DeviceState) -> list[Finding]:
     return findings
 
 
-def tell(findings: list[Finding], target: str, *, json: bool) -> int:
-    """Print what was found, and the status: 0 if nothing is wrong, else 3."""
-    wrong = sum(bool(finding.problem) for finding in findings)
+def tell(found: Mapping[str, Sequence[Finding]], *, json: bool) -> int:
+    """Print what was found of each device by name, and the status: 0 if nothing is wrong, else 3."""
+    wrong = {device: sum(bool(finding.problem) for finding in findings) for device, findings in found.items()}
     if json:
-        rows = [
-            {"subject": finding.subject, "found": finding.found, "problem": finding.problem or None}
-            for finding in findings
+        documents: list[dict[str, Any]] = [
+            {"device": device, "wrong": wrong[device], "checks": [finding.row for finding in findings]}
+            for device, findings in found.items()
         ]
-        print_json({"device": target, "wrong": wrong, "checks": rows})
+        print_json(documents[0] if len(documents) == 1 else {"devices": documents})
     else:
-        verdict = f"{wrong} of {len(findings)} to be seen to" if wrong else "ready to be profiled"
-        print_text("\n".join([*(finding.line for finding in findings), f"{target}: {verdict}"]))
-    return DeviceError.exit_code if wrong else 0
+        for device, findings in found.items():
+            verdict = f"{wrong[device]} of {len(findings)} to be seen to" if wrong[device] else "ready to be profiled"
+            print_text("\n".join([*(finding.line for finding in findings), f"{device}: {verdict}"]))
+    return DeviceError.exit_code if any(wrong.values()) else 0

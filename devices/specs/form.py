@@ -13,6 +13,7 @@ from devices.options import shown
 PRECISIONS = ("float32", "float16", "tf32", "bfloat16", "dynamic-int8", "int8")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LONGEST_PATTERN = 200
+_MOST_FAULTS = 6
 
 
 @dataclass(frozen=True)
@@ -58,33 +59,43 @@ KEYS: Mapping[str, Key] = {
 
 
 def check_keys(values: Mapping[str, Any], source: str, taken_names: Sequence[str] = ()) -> None:
-    """Raise `UnknownDeviceError`, naming file and key, unless `values` have the form of a spec.
+    """Raise `UnknownDeviceError`, naming file and keys, unless `values` have the form of a spec.
 
-    `taken_names` are those that a spec of one's own may not have.
+    All that is wrong is said together. `taken_names` are those that a spec of one's own may not have.
     """
+    faults = [
+        *_names_at_fault(values),
+        *(
+            f"{name} is {shown(value)}; give {KEYS[name].allowed}"
+            for name, value in values.items()
+            if name in KEYS and not KEYS[name].accepts(value)
+        ),
+    ]
+    if values.get("name") in taken_names:
+        faults.append(f"name is '{values['name']}', which is a device of the program; give a name of its own")
+    match = values.get("match")
+    for name, pattern in match.items() if isinstance(match, Mapping) else ():
+        faults += _pattern_at_fault(name, pattern)
+    if faults:
+        raise UnknownDeviceError(f"{source}: {'. Also, '.join(faults[:_MOST_FAULTS])}")
+
+
+def _names_at_fault(values: Mapping[str, Any]) -> list[str]:
+    faults = []
     if unknown := sorted(set(values) - set(KEYS)):
-        raise UnknownDeviceError(
-            f"{source} has unknown keys {', '.join(shown(key).strip(chr(39)) for key in unknown[:5])}; "
-            f"known are {', '.join(sorted(KEYS))}"
-        )
+        listed = ", ".join(shown(key).strip("'") for key in unknown[:5])
+        faults.append(f"there are unknown keys {listed}; known are {', '.join(sorted(KEYS))}")
     if missing := sorted(name for name, key in KEYS.items() if key.required and name not in values):
-        raise UnknownDeviceError(f"{source} lacks {', '.join(missing)}; every spec has a name, a title and a backend")
-    for name, value in values.items():
-        if not KEYS[name].accepts(value):
-            raise UnknownDeviceError(f"{source}: {name} is {shown(value)}; give {KEYS[name].allowed}")
-    if values["name"] in taken_names:
-        raise UnknownDeviceError(
-            f"{source}: name is '{values['name']}', which is a device of the program; give a name of its own"
-        )
-    for name, pattern in values.get("match", {}).items():
-        _check_pattern(name, pattern, source)
+        faults.append(f"it lacks {', '.join(missing)}; every spec has a name, a title and a backend")
+    return faults
 
 
-def _check_pattern(name: str, pattern: Any, source: str) -> None:
-    where = f"{source}: {name} in [match] is {shown(pattern)}"
+def _pattern_at_fault(name: str, pattern: Any) -> list[str]:
+    where = f"{name} in [match] is {shown(pattern)}"
     if not isinstance(pattern, str) or len(pattern) > _LONGEST_PATTERN:
-        raise UnknownDeviceError(f"{where}; give a regular expression as text, such as 'i5-7400'")
+        return [f"{where}; give a regular expression as text, such as 'i5-7400'"]
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        raise UnknownDeviceError(f"{where}, not a regular expression ({error}); correct it") from error
+        return [f"{where}, not a regular expression ({error}); correct it"]
+    return []

@@ -1,6 +1,7 @@
 """`--check`: all that is missing or wrong, at once, and nothing is measured."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 
 from devices import DeviceSpec, load_spec
 from devices.backend import DeviceState
-from profiler.cli_check import _of_state, check_device, tell
+from devices.locks import holder, holding
+from profiler.cli_check import Finding, _of_state, check_device, look_at_places, tell
+from tests.pnag.commands import MAIN, runner
 
 
 def problems(spec: DeviceSpec, tmp_path: Path, **options: object) -> dict[str, str]:
@@ -18,7 +21,7 @@ def problems(spec: DeviceSpec, tmp_path: Path, **options: object) -> dict[str, s
 
 def test_a_device_that_is_ready(tmp_path, capsys):
     found = check_device(DeviceSpec("x", "x", "fake"), {}, out=tmp_path / "t.parquet", cache=tmp_path)
-    assert tell(found, "x", json=False) == 0
+    assert tell({"x": found}, json=False) == 0
     assert capsys.readouterr().out.endswith("x: ready to be profiled\n")
     assert list(tmp_path.iterdir()) == []
 
@@ -41,6 +44,41 @@ def test_a_phone_is_looked_at(tmp_path, phone, home, tool):
     assert not any("--graph" in command for command in phone.commands)
 
 
+def test_where_files_go_is_looked_at_before_the_device_is_known(tmp_path, capsys, monkeypatch):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('name = "x"\nbackend = "fake"\nthreads = 0\nmatsch = 1\n[match]\nsoc = "("\n')
+    (tmp_path / "out").write_text("a file")
+    run = runner(MAIN["pnag-profile"], capsys, monkeypatch)
+    words = ["--out", tmp_path / "out" / "t.parquet", "--cache", tmp_path / "out"]
+    ended = run("--device", mine, "--check", *words)
+    assert ended.code == 3
+    table, files, space, device, last = ended.out.splitlines()
+    assert table.startswith("wrong  table: ")
+    assert "choose another place by --cache" in files
+    assert space.startswith("good")
+    for fault in ("unknown keys matsch", "lacks title", "threads is 0; give", "soc in [match] is '(', not a regular"):
+        assert fault in device
+    assert last == f"{mine}: 3 of 4 to be seen to"
+    assert run("--device", mine, *words).says("unknown keys matsch", "threads is 0")
+
+
+def test_a_table_that_another_session_makes_is_named(tmp_path):
+    assert holder(tmp_path / "t.lock") is None
+    with holding(tmp_path / "t.lock", "it", "wait"):
+        (found, *_) = look_at_places(tmp_path / "t.parquet", tmp_path)
+        assert f"t.parquet is in use by process {os.getpid()}" in found.problem
+    (tmp_path / "t.lock").write_text("left behind")
+    assert holder(tmp_path / "t.lock") is None
+
+
+def test_each_disk_needs_room_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 5 << 20}))
+    findings = look_at_places(tmp_path / "t.parquet", tmp_path / "cache")
+    assert [f.problem for f in findings if f.problem] == [
+        f"5 MiB are free at {tmp_path}; make room for 305 MiB, or choose another --cache"
+    ]
+
+
 @pytest.mark.parametrize(
     ("state", "fields", "subject"),
     [
@@ -57,5 +95,7 @@ def test_what_disturbs_is_named(state, fields, subject):
 
 def test_json_is_one_document(tmp_path, capsys):
     found = check_device(DeviceSpec("x", "x", "fake"), {}, out=tmp_path / "t.parquet", cache=tmp_path)
-    tell(found, "x", json=True)
+    tell({"x": found}, json=True)
     assert json.loads(capsys.readouterr().out)["wrong"] == 0
+    assert tell({"x": found, "y": [Finding("heat", problem="hot")]}, json=True) == 3
+    assert [device["wrong"] for device in json.loads(capsys.readouterr().out)["devices"]] == [0, 1]
