@@ -48,7 +48,7 @@ _LEAST_KNOWN = 0.01  # of the work, before what is left can be estimated from it
 class _Command(TyperCommand):
     """A command that takes no option's name for another option's value."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
             _require_values(self, args)
         return super().parse_args(ctx, args)
