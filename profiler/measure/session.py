@@ -335,9 +335,15 @@ class Session:
         if not any(visit.times_ms for visit in visits):
             why = failures[-1] if failures else "the time was up before its turn"
             return Measurement(unit.name, visits, why, self._estimator)
+        return Measurement(unit.name, visits, estimator=self._estimator, stopped=self._why_stopped(unit))
+
+    def _why_stopped(self, unit: Unit) -> str:
         timed = [visit for visit in self._visits[unit.name] if not visit.failure]
-        most = "most rounds" if len(timed) >= self._sampling.stop.max_rounds else "the time was up"
-        return Measurement(unit.name, visits, estimator=self._estimator, stopped=self._rule(timed).reason or most)
+        if why := self._rule(timed).reason:
+            return why
+        if len(timed) >= self._sampling.stop.max_rounds:
+            return "most rounds"
+        return "wandering" if self._wanders() and self.finished(unit) else "the time was up"
 
 
 def _end_s(visits: Sequence[Visit]) -> float:

@@ -87,7 +87,7 @@ def test_a_phone_whose_speed_wanders_takes_little_longer_and_is_nearly_as_well_k
     entry = wandering.measurements[BLOCKS[0].name].entry("block", (), 0.05)
     assert entry.flags == ("levelled",)
     assert entry.ci_low_ms < entry.latency_ms < entry.ci_high_ms
-    assert entry.rounds == 10
+    assert (entry.rounds, entry.reason) == (10, "wandering")
 
 
 def test_on_a_shared_host_blocks_are_known_beside_one_another_though_most_visits_are_disturbed():
