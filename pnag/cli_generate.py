@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +24,7 @@ from pnag.generator.generate import CANDIDATES, Candidate, Generator
 from pnag.runs.measured import MeasuredNetwork, recall, remember, residuals_of
 from pnag.runs.run import FINETUNED, RUNS, Run
 from pnag.space.budget import parse_budget
+from pnag.threads import one_thread
 from profiler.console import (
     DebugOption,
     JsonOption,
@@ -151,7 +151,7 @@ def generate(
         max_size=max_size,
         suffixes=[target.suffix for target in targets],
     )
-    with _one_thread():
+    with one_thread():
         found = generator.generate_many(
             budgets_ms, candidates=candidates, confidence=confidence, seed=seed, further=further
         )
@@ -183,14 +183,6 @@ def generate(
     for large in (oversized := too_large(rows)):
         say(large)
     return InfeasibleBudgetError.exit_code if lost or oversized else 0
-
-
-def _one_thread() -> AbstractContextManager[Any]:
-    """Small matrix products on one thread: several wait for each other far longer than they work on a busy machine."""
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[Any] = threadpool_limits(1, "blas")
-    return limits
 
 
 def _with_measured(generator: Generator, directory: Path) -> Generator:

@@ -31,6 +31,7 @@ ROOMS = {
     "pnag": (
         "errors",
         "arrays",
+        "threads",
         "space",
         "data",
         "accuracy",

@@ -30,11 +30,11 @@ from pnag.runs.published import predicted_archive, read_published
 from pnag.runs.request import TrainRequest
 from pnag.runs.run import ANSWERS, ARCHIVE, GENERATOR, LOCK, MANIFEST, PLOT, ROUNDS, TABLE, Run, sha256_of
 from pnag.runs.supernet_stage import ProgressOf, SupernetStage
-from pnag.search.evolution import Ask
 from pnag.space.sampling import sample_archive
 from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens
 from pnag.supernet.processes import Team
+from pnag.threads import one_thread
 from profiler.progress import shares_of
 
 _FRONTIER_POINTS = 60
@@ -307,24 +307,26 @@ class _Pipeline:
                 "accuracy_resolution": archive.space.resolution,
             },
         }
-        ask: Ask | None = self._ask if self.request.data else None
         first = int((self.run.done("archive") or {}).get("n", len(archive)))
         tokens, accuracy = archive.tokens[:first], archive.accuracy[:first]
         _, per_round = self._planned(first)
         if self.request.rounds and not per_round:
             self.tell(f"{first} accuracies are known, and --architectures asks for no more: there are no rounds")
-        with self.progress("learning", 1) as progress:
-            report = shares_of(progress)
+        with self.progress("learning", 1) as progress, one_thread() as before:
+            report, ask = shares_of(progress), before.given(self._ask)
             if not per_round:
                 options["learnt"], provenance = self._model(archive)
                 options["metadata"][PROVENANCE] = provenance.to_dict()
-                return train_generator(self.space, self.costs, tokens, accuracy, progress=report, ask=ask, **options)
+                return train_generator(
+                    self.space, self.costs, tokens, accuracy,
+                    progress=report, ask=ask if self.request.data else None, **options,
+                )  # fmt: skip
             plan = Plan.load(self.run.path(ROUNDS), self.space)
             proposed = plan.all_proposed(self.space)
             if len(proposed):
-                tokens, accuracy = np.concatenate([tokens, proposed]), np.append(accuracy, self._ask(proposed))
+                tokens, accuracy = np.concatenate([tokens, proposed]), np.append(accuracy, ask(proposed))
             generator, _, _ = train_in_rounds(
-                self.space, self.costs, self._ask, tokens=tokens, accuracy=accuracy, rounds=self.request.rounds,
+                self.space, self.costs, ask, tokens=tokens, accuracy=accuracy, rounds=self.request.rounds,
                 per_round=per_round, progress=report, done=plan.done, remember=self._remember, **options,
             )  # fmt: skip
             return generator
