@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devices.locks import holding
+from lut.calibration.threads import one_thread
 from lut.files import require_writable
 from pnag.delivery.answer import file_names, origin_of, origin_text
 from pnag.delivery.closing import ATTEMPTS, close_loop
@@ -24,7 +25,6 @@ from pnag.generator.generate import CANDIDATES, Candidate, Generator
 from pnag.runs.measured import MeasuredNetwork, recall, remember, residuals_of
 from pnag.runs.run import FINETUNED, RUNS, Run
 from pnag.space.budget import parse_budget
-from pnag.threads import one_thread
 from profiler.console import (
     DebugOption,
     JsonOption,

@@ -31,7 +31,6 @@ ROOMS = {
     "pnag": (
         "errors",
         "arrays",
-        "threads",
         "space",
         "data",
         "accuracy",

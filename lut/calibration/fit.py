@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from lut.calibration.ranks import rank_correlation
 from lut.calibration.student_t import student_t_quantile
+from lut.calibration.threads import one_thread
 from lut.calibration.traits import mega_weights, shared_columns
 from lut.errors import CalibrationError
 
@@ -79,6 +80,7 @@ class Fidelity:
     residuals: tuple[float, ...] = field(repr=False, default=())
 
 
+@one_thread()
 def fit_calibration(
     latencies_ms: Mapping[str, float], networks: Sequence[NetworkMeasurement]
 ) -> tuple[Calibration, dict[str, float]]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lut.calibration.threads import one_thread
 from lut.files import require_writable
 from lut.table import LatencyTable
 from pnag.accuracy.archive import SHIPPED, AccuracyArchive
@@ -34,7 +35,6 @@ from pnag.space.sampling import sample_archive
 from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens
 from pnag.supernet.processes import Team
-from pnag.threads import one_thread
 from profiler.progress import shares_of
 
 _FRONTIER_POINTS = 60

@@ -20,6 +20,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from lut.calibration.threads import one_thread
 from profiler.measure.estimator import ESTIMATORS
 from profiler.measure.measurement import Levelled, Measurement, Visit
 
@@ -47,6 +48,7 @@ def wanders(readings_ms: Sequence[float], is_usual: Callable[[float], bool]) -> 
     return sum(not is_usual(reading) for reading in readings_ms) > _OFF_SHARE * len(readings_ms)
 
 
+@one_thread()
 def levelled_where_better(
     measured: Mapping[str, Measurement], *, wandering: bool, wanted_ci: float
 ) -> Mapping[str, Levelled]:

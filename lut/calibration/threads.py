@@ -1,7 +1,7 @@
-"""How many threads compute: one for learning and answering, all for networks that run on images.
+"""How many threads compute: one for fitting, learning and answering, all for networks that run on images.
 
-What is learnt from accuracies is many small matrix products. Several threads wait for one another there, far longer
-than they work where the machine has other work: five times the processor time on two busy cores.
+What is fitted and learnt is many small matrix products. Several threads wait for one another there, far longer than
+they work where the machine has other work: five times the processor time on two busy cores.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Threads:
 
 @contextmanager
 def one_thread() -> Iterator[Threads]:
-    """Within, numpy, scipy and torch compute on one thread; yields how many there were before.
+    """Within, or in a function that it decorates, numpy, scipy and torch compute on one thread.
+
+    Yields how many there were before.
 
     >>> with one_thread() as before:
     ...     all_threads = before.given(sum)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pnag.threads import Threads, one_thread
+from lut.calibration.threads import Threads, one_thread
 
 
 @pytest.fixture(autouse=True)
