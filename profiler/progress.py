@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 Share = Callable[[float], None]  # is told the share done, from 0 to 1
+Watch = Callable[[int, Mapping[str, float]], None]  # is told a training's figures by name, at each step that has some
 
 
 class Progress(Protocol):

@@ -28,10 +28,12 @@ class Visit:
     """One slice of calls of one unit in one round. Times in ms, in order.
 
     `wall_ms` and `disturbed` are as in `Samples`: all calls as they happened, where some were left out. `at_s` is
-    when the visit began, in seconds since the session did. `reference_ms` is what the reference block took around
-    this visit, the slower of the readings before and after. Flags: `disturbed` (the device's samples were),
-    `drifted` (the reference was off), `throttled` (the device said that it was), and others of the device's own.
-    `details` is what else the device said of its state. A visit that failed has a `failure` and no times.
+    when the visit began, in seconds since the session did, and `lasted_s` how long it lasted, with all that it took to
+    make the program ready; of older visits that is not known, and of older readings of the reference `at_s` is the
+    end. `reference_ms` is what the reference block took around this visit, the slower of the readings before and
+    after. Flags: `disturbed` (the device's samples were), `drifted` (the reference was off), `throttled` (the device
+    said that it was), and others of the device's own. `details` is what else the device said of its state. A visit
+    that failed has a `failure` and no times.
     """
 
     unit: str
@@ -49,9 +51,10 @@ class Visit:
     wall_ms: tuple[float, ...] = ()
     disturbed: tuple[int, ...] = ()
     at_s: float = NAN
+    lasted_s: float = NAN
 
     @classmethod
-    def of(cls, unit: str, round: int, samples: Samples, at_s: float) -> Visit:
+    def of(cls, unit: str, round: int, samples: Samples, at_s: float, lasted_s: float = NAN) -> Visit:
         """A visit with what the device gave, times rounded to a nanosecond."""
         times, warmup, wall = (
             tuple(round_ns(values)) for values in (samples.times_ms, samples.warmup_ms, samples.wall_ms)
@@ -66,6 +69,7 @@ class Visit:
             wall_ms=wall,
             disturbed=samples.disturbed,
             at_s=at_s,
+            lasted_s=lasted_s,
         )
 
     @property
@@ -143,7 +147,7 @@ _FORMS: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("unit", "failure"), _is_text),
     **dict.fromkeys(("round", "runs"), _is_whole),
     **dict.fromkeys(("times_ms", "warmup_ms", "wall_ms"), _are(_is_time)),
-    **dict.fromkeys(("reference_ms", "temperature_c", "clock_mhz", "load", "at_s"), _is_number),
+    **dict.fromkeys(("reference_ms", "temperature_c", "clock_mhz", "load", "at_s", "lasted_s"), _is_number),
     "disturbed": _are(_is_whole),
     "flags": _are(_is_text),
     "details": lambda value: isinstance(value, Mapping),

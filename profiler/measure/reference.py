@@ -55,7 +55,8 @@ class ReferenceMonitor:
     `max_wait_s` bounds all waits together. They are made of pauses of up to `longest_pause_s`, each followed by
     `warm_up_s` of work, since a device that was idle is slow at first. `usual_ms` is a level known from before: the
     device is not as usual if it is slower than that, however steadily. `known_ms` are readings of an earlier session
-    in order. `waiting` is called before each pause, `heard` with what the reference gave at each reading.
+    in order. `waiting` is called before each pause, `heard` with what the reference gave at each reading, and
+    in how many seconds.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class ReferenceMonitor:
         known_ms: Sequence[float] = (),
         usual_ms: float = math.inf,
         waiting: Callable[[], None] = lambda: None,
-        heard: Callable[[Samples], None] = lambda _: None,
+        heard: Callable[[Samples, float], None] = lambda *_: None,
     ) -> None:
         self._backend, self._program, self._how = backend, program, how
         self._max_wait_s, self._clock, self._sleep, self._deadline_s = max_wait_s, clock, sleep, deadline_s
@@ -120,6 +121,7 @@ class ReferenceMonitor:
 
     def read(self, *, paused: bool = False) -> float:
         """Measure the reference now, in ms, warmed up if the device has `paused`. Raises `ReferenceFailedError`."""
+        started_s = self._clock()
         try:
             samples = self._program().measure(self._after_pause if paused else self._how)
         except MeasurementError as error:
@@ -127,7 +129,7 @@ class ReferenceMonitor:
         self.last_ms = median(samples.times_ms)
         self._throttled = self._backend.state().throttled
         self._take(self.last_ms)
-        self._heard(samples)
+        self._heard(samples, self._clock() - started_s)
         return self.last_ms
 
     def _take(self, reading_ms: float) -> None:

@@ -242,15 +242,21 @@ class Session:
             samples = self._pool.get(unit.name).measure(how)
         except MeasurementError as error:
             self._pool.drop(unit.name)
-            return Visit(unit.name, number, failure=" ".join(str(error).split()), at_s=at_s)
-        return Visit.of(unit.name, number, samples, at_s)
+            why, lasted_s = " ".join(str(error).split()), self._since(at_s)
+            return Visit(unit.name, number, failure=why, at_s=at_s, lasted_s=lasted_s)
+        return Visit.of(unit.name, number, samples, at_s, self._since(at_s))
 
     def _now_s(self) -> float:
         """Seconds that this session, or the earlier ones that it goes on with, have lasted."""
         return round(self._clock() - self._origin_s, 4)
 
-    def _note_reading(self, samples: Samples) -> None:
-        reading = Visit.of(REFERENCE, -1, samples, self._now_s())
+    def _since(self, at_s: float) -> float:
+        return round(self._now_s() - at_s, 4)
+
+    def _note_reading(self, samples: Samples, lasted_s: float) -> None:
+        """Called as soon as the reference has been read."""
+        at_s = round(self._now_s() - lasted_s, 4)
+        reading = Visit.of(REFERENCE, -1, samples, at_s, self._since(at_s))
         hot = ("throttled",) if self._monitor.throttled else ()
         self._readings.append(replace(reading, flags=(*reading.flags, *hot)))
 

@@ -33,7 +33,7 @@ def monitor(
     known_ms=(),
     usual_ms=math.inf,
     waiting=lambda: None,
-    heard=lambda _: None,
+    heard=lambda *_: None,
 ):
     slept = []
     return (
@@ -192,7 +192,8 @@ def test_readings_of_an_earlier_session_count():
 
 def test_each_reading_is_handed_on():
     heard = []
-    watch, _ = monitor(Device(1.0, 1.1), heard=lambda samples: heard.append(samples.times_ms))
+    watch, slept = monitor(Device(1.0, 1.1), heard=lambda samples, s: heard.append((samples.times_ms, s)))
     watch.read()
+    watch._program = lambda: slept.append(0.25) or Device(1.1)
     watch.read()
-    assert heard == [(1.0,), (1.1,)]
+    assert heard == [((1.0,), 0.0), ((1.1,), 0.25)]
