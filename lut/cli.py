@@ -1,10 +1,11 @@
-"""`pnag-lut`: look at a latency table, check it, compare two, and exchange it with other programs."""
+"""`pnag-lut`: look at a latency table, check it, compare several, and exchange them with other programs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,11 @@ import typer
 from lut.compare import compare, find_problems
 from lut.errors import MissingBlockError
 from lut.exchange import export_table, exported_ms, import_table, require_exchange_suffix, resolutions_in
+from lut.files import replacing
+from lut.formats.fleet import add_tables
 from lut.table import LatencyTable, TableMetadata
 from lut.version import tool_version
+from lut.views.several import compare_several, describe_several, several_document
 from lut.views.summary import (
     describe,
     describe_difference,
@@ -28,9 +32,12 @@ from pnag.space.search_space import SearchSpace
 from pnag.space.spaces import load_space, parse_resolutions
 from profiler.console import DebugOption, JsonOption, VersionOption, new_app, print_json, print_text, run_app, say
 from profiler.measure.estimator import ESTIMATORS
+from profiler.measure.trace import trace_of
 from profiler.refit import load_visits, refitted, save_visits, visits_path
 
 app = new_app()
+fleet = new_app()
+app.add_typer(fleet, name="fleet")
 
 _CONFIDENCE = 0.95  # as pnag-generate has it unless it is told
 _LISTED = 5  # of what a file lacks; the document of --json names all
@@ -81,10 +88,11 @@ def check(file: TableArgument, json: JsonOption = False, debug: DebugOption = Fa
 
 @app.command()
 def diff(
-    a: Annotated[Path, typer.Argument(metavar="A", help="A latency table.", show_default=False)],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.", show_default=False)],
+    tables: Annotated[
+        list[Path], typer.Argument(metavar="A B...", help="Two latency tables, or more.", show_default=False)
+    ],
     *,
-    worst: Annotated[int, typer.Option(min=1, help="How many of the blocks that differ most to list.")] = 10,
+    worst: Annotated[int, typer.Option(min=1, help="How many of the blocks that differ most to list, of two.")] = 10,
     fail_above: Annotated[
         float | None,
         typer.Option(metavar="PERCENT", help="End with 1 if a block surely differs by more than so many percent."),
@@ -95,19 +103,30 @@ def diff(
 ) -> int:
     """Latencies block by block (B over A) with intervals, the largest differences, and what differs in the metadata.
 
-    Ends with 0; with `--fail-above`, with 1 if the latency of a block differs by more, and significantly.
+    More than two are each compared with the first, and all with each other in a matrix. Ends with 0; with
+    `--fail-above`, with 1 if the latency of a block differs by more from A's, and significantly.
     """
     if fail_above is not None and not fail_above >= 0:
         raise typer.BadParameter(f"--fail-above {fail_above:g} is no difference; give percent from 0 on")
-    difference = compare(LatencyTable.load(a), LatencyTable.load(b))
+    if len(tables) < 2:
+        raise typer.BadParameter(f"there is nothing to compare {tables[0]} with; give two tables or more")
+    if plot is not None and len(tables) > 2:
+        raise typer.BadParameter(f"--plot draws two tables, not {len(tables)}; leave it out, or give two")
+    least = None if fail_above is None else fail_above / 100
+    loaded = [(str(path), LatencyTable.load(path)) for path in tables]
+    if len(loaded) > 2:
+        compared = compare_several(loaded)
+        _answer(json, several_document(compared), describe_several(compared))
+        return int(least is not None and compared.differs(least))
+    (a, first), (b, second) = loaded
+    difference = compare(first, second)
     if plot is not None:
         from lut.views.plots import plot_difference
 
-        plot_difference(difference, (str(a), str(b)), plot)
+        plot_difference(difference, (a, b), plot)
         say(f"drawn to {plot}")
-    document = {"a": str(a), "b": str(b)} | difference_document(difference)
-    _answer(json, document, describe_difference(difference, worst))
-    return int(fail_above is not None and bool(difference.significant(fail_above / 100)))
+    _answer(json, {"a": a, "b": b} | difference_document(difference), describe_difference(difference, worst))
+    return int(least is not None and bool(difference.significant(least)))
 
 
 @app.command()
@@ -136,6 +155,56 @@ def refit(
         "mape": None if fidelity is None else fidelity.mape,
     }
     _answer(json, document, f"{statistic} latencies of {len(made.blocks)} blocks written to {out}")
+
+
+@app.command()
+def trace(
+    file: TableArgument,
+    *,
+    out: Annotated[Path, typer.Option(metavar="OUT.json", help="The trace to write.")],
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write a session as a Chrome trace, from all visits, which lie beside the table in FILE's .visits.gz."""
+    if out.suffix.lower() != ".json":
+        raise typer.BadParameter(f"--out {out} is no trace by its suffix; call it {out.with_suffix('.json')}")
+    table = LatencyTable.load(file)
+    made = trace_of(table, load_visits(visits_path(file), table.metadata.created))
+    with replacing(out) as temporary:
+        temporary.write_text(dumps(made.document(), allow_nan=False), encoding="utf-8")
+    if not made.durations_known:
+        say("the visits are of an older release and do not say how long they lasted: shown is the time of their calls")
+    document = {
+        "out": str(out),
+        "visits": made.visits,
+        "readings": made.readings,
+        "events": len(made.events),
+        "session_s": made.lasted_s,
+        "durations_known": made.durations_known,
+    }
+    _answer(json, document, f"{made.visits} visits in {made.lasted_s:.0f} s written to {out}")
+
+
+@fleet.callback()
+def fleet_commands() -> None:
+    """Tables of many devices as one data set that DuckDB, pandas and pyarrow query."""
+
+
+@fleet.command("add")
+def fleet_add(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Latency tables.", show_default=False)],
+    *,
+    to: Annotated[Path, typer.Option(metavar="DIR", help="The data set's folder; made if it is not there.")],
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Put tables into a data set of parquet, parted by device, runtime and precision; each replaces its own part."""
+    tables = [LatencyTable.load(file) for file in files]
+    parts = add_tables(to, tables)
+    rows = [
+        {"table": str(f), "part": str(p), "rows": len(t.entries)} for f, p, t in zip(files, parts, tables, strict=True)
+    ]
+    _answer(json, {"dataset": str(to), "parts": rows}, "\n".join(f"{row['table']}: {row['part']}" for row in rows))
 
 
 @app.command()

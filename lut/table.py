@@ -150,7 +150,8 @@ class LatencyTable:
         """SHA-256 over the canonical JSON of rows and metadata; the table's identity."""
         return content_sha256(asdict(self.metadata), [entry.as_row(self.schema) for entry in self.entries])
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows by column name, with the fields of their `BlockSpec`; new ones at each call."""
         specs = (parse_block(entry.block) if entry.role == "block" else None for entry in self.entries)
         return [entry.as_row(self.schema) | spec_columns(spec) for entry, spec in zip(self.entries, specs, strict=True)]
 
@@ -158,7 +159,7 @@ class LatencyTable:
         """All rows with the fields of their `BlockSpec` as columns; a new frame at each call."""
         import pandas as pd
 
-        frame = pd.DataFrame(self._rows(), columns=list(table_columns(self.schema)))
+        frame = pd.DataFrame(self.rows(), columns=list(table_columns(self.schema)))
         integers = [name for name in SPEC_COLUMNS if name not in ("kind", "activation", "squeeze_excite")]
         return frame.astype(dict.fromkeys(integers, "Int32") | {"squeeze_excite": "boolean"})
 
@@ -168,7 +169,7 @@ class LatencyTable:
         Raises `OutputError` if the file cannot be written.
         """
         identity = {"schema_version": self.schema, "content_sha256": self.content_sha256}
-        write_parquet(path, self._rows(), asdict(self.metadata) | identity, self.schema)
+        write_parquet(path, self.rows(), asdict(self.metadata) | identity, self.schema)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -39,7 +39,7 @@ def test_the_commands_are_the_four_that_are_promised():
     assert sorted(SCRIPTS) == ["pnag-generate", "pnag-lut", "pnag-profile", "pnag-train"]
 
 
-@pytest.mark.parametrize("command", ["show", "check", "diff", "export", "import"])
+@pytest.mark.parametrize("command", ["show", "check", "diff", "export", "import", "fleet", "trace"])
 def test_help_of_the_tables_commands_imports_no_heavy_library(command):
     done = run_help("pnag-lut", command)
     assert (done.returncode, done.stderr) == (0, "imported:\n")

@@ -44,11 +44,16 @@ def write_parquet(
 ) -> None:
     """Write rows (by `table_columns`; NaN becomes null) and metadata, whole or not at all. Raises `OutputError`."""
     import pyarrow as pa
+
+    text = json.dumps(plain(metadata), sort_keys=True, allow_nan=False)
+    arrow = pa.Table.from_pylist([without_nan(row) for row in rows], schema=arrow_schema(schema))
+    write_arrow(path, arrow.replace_schema_metadata({METADATA_KEY: text.encode()}))
+
+
+def write_arrow(path: str | Path, arrow: pa.Table) -> None:
+    """Write a file of parquet, whole or not at all. Raises `OutputError`."""
     import pyarrow.parquet as pq
 
-    absent = [{key: None if _is_nan(value) else value for key, value in row.items()} for row in rows]
-    text = json.dumps(plain(metadata), sort_keys=True, allow_nan=False)
-    arrow = pa.Table.from_pylist(absent, schema=_schema(schema)).replace_schema_metadata({METADATA_KEY: text.encode()})
     with replacing(path) as temporary:
         if is_encodable(str(temporary)):
             pq.write_table(arrow, temporary, write_page_checksum=True)
@@ -139,11 +144,13 @@ def _reason(error: BaseException) -> str:
     return re.sub(r"^Could not open Parquet input source '.*?': ", "", line).partition(". ")[0]
 
 
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with None for NaN."""
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
 
 
-def _schema(schema: int) -> Any:
+def arrow_schema(schema: int) -> pa.Schema:
+    """Names and types of all columns of a table of that schema."""
     import pyarrow as pa
 
     text, number, count = pa.string(), pa.float64(), pa.int64()

@@ -102,6 +102,28 @@ def test_diff_has_a_status_for_other_programs(pnag_lut, saved, table, tmp_path, 
     assert ("not significant" in next(line for line in out.splitlines() if line.startswith(STEM))) == (factor < 1.01)
 
 
+def test_diff_compares_several_tables_with_the_first(pnag_lut, saved, table, tmp_path):
+    ms = 2 * table.blocks[STEM].latency_ms
+    with_entry(table, STEM, latency_ms=ms, ci_low_ms=0.99 * ms, ci_high_ms=1.01 * ms).save(tmp_path / "b.parquet")
+    status, out, _ = pnag_lut("diff", saved, saved, tmp_path / "b.parquet")
+    assert status == 0
+    assert out.startswith(f"against {saved} ")
+    status, out, _ = pnag_lut("diff", saved, saved, tmp_path / "b.parquet", "--fail-above", 5, "--json")
+    document = json.loads(out)
+    assert_documented("pnag-lut diff A B C", document)
+    assert (status, document["median_difference"]) == (1, [[0.0] * 3] * 3)
+    assert [one["significant"] for one in document["against_first"]] == [[], [STEM]]
+    assert pnag_lut("diff", saved, saved, saved, "--fail-above", 5)[0] == 0
+
+
+def test_tables_join_a_data_set(pnag_lut, saved, table, tmp_path):
+    status, out, err = pnag_lut("fleet", "add", saved, "--to", tmp_path / "fleet", "--json")
+    assert (status, err) == (0, "")
+    (part,) = json.loads(out)["parts"]
+    assert part["rows"] == len(table.entries)
+    assert list((tmp_path / "fleet").rglob("*.parquet")) == [tmp_path / part["part"]]
+
+
 def test_a_table_without_its_visits_cannot_be_made_anew(pnag_lut, saved, tmp_path):
     status, out, err = pnag_lut("refit", saved, "--statistic", "p90", "--out", tmp_path / "o.parquet")
     assert (status, out) == (2, "")
@@ -141,6 +163,14 @@ def test_import_of_a_part_says_what_is_missing(pnag_lut, tmp_path):
         ("show", "t.parquet", "--plot", "/dev/full"),
         ("check", "bad.parquet"),
         ("diff", "t.parquet", "bad.parquet"),
+        ("diff", "t.parquet"),
+        ("diff", "t.parquet", "t.parquet", "bad.parquet"),
+        ("diff", "t.parquet", "t.parquet", "t.parquet", "--plot", "d.png"),
+        ("fleet", "add", "t.parquet", "bad.parquet", "--to", "fleet"),
+        ("fleet", "add", "t.parquet", "--to", "t.parquet"),
+        ("fleet", "add", "t.parquet"),
+        ("trace", "t.parquet", "--out", "t.parquet"),
+        ("trace", "t.parquet", "--out", "t.json"),
         ("export", "t.parquet", "--out", "t.txt"),
         ("export", "t.parquet"),
         ("export", "t.parquet", "--out", "t.parquet/below.csv"),
