@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +64,10 @@ def train(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the curves of supernet and generator there, for TensorBoard."),
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with what is there.")] = False,
     json: JsonOption = False,
     version: VersionOption = False,
@@ -72,6 +76,7 @@ def train(
     """Train evaluator and generator for a latency table; an interrupted training goes on where it was."""
     from pnag.runs.pipeline import train_run
     from pnag.runs.request import TrainRequest
+    from pnag.runs.tensorboard import EventFiles
 
     request = TrainRequest(
         table=lut,
@@ -88,7 +93,9 @@ def train(
         val_images=val_images,
         fresh=fresh,
     )
-    trained = train_run(request, tell=say, progress=Progress, alone=_alone)
+    with EventFiles(tensorboard) if tensorboard is not None else nullcontext() as curves:
+        watch = curves.of if curves is not None else lambda _: None
+        trained = train_run(request, tell=say, progress=Progress, alone=_alone, watch=watch)
     if trained is None:
         return
     if json:

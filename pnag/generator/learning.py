@@ -18,7 +18,7 @@ from pnag.search.evolution import Ask
 from pnag.space.cost import CostModel
 from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens
-from profiler.progress import Part, Share
+from profiler.progress import Part, Share, Watch
 
 Array = NDArray[np.float64]
 
@@ -45,13 +45,15 @@ def train_generator(
     searched_ms: Sequence[float] = (),
     settings: PolicySettings | None = None,
     learnt: Predictor | None = None,
+    watch: Watch | None = None,
 ) -> Generator:
     """Train on M architectures, tokens (M, length), with accuracies (M,) as fractions.
 
     `residuals` are the table's on unseen networks (measured / predicted - 1); they become the margin at the
     asked confidence. `progress` is called with the share done, between 0 and 1. `ask` measures accuracies of
     further architectures, for methods that search; `searched_ms` are the budgets these search for. `learnt` is the
-    predictor of these accuracies, where it is known already. Raises `PnagError` for an unknown method, `SpaceError`
+    predictor of these accuracies, where it is known already. `watch` is told the curve of the generator's training, for
+    methods that train one for all budgets. Raises `PnagError` for an unknown method, `SpaceError`
     for a cost model of another space, `ArchiveError` for accuracies that cannot be learnt from.
     """
     space.require_same_family(cast(SearchSpace, cost_model.space), "the cost model")
@@ -60,7 +62,7 @@ def train_generator(
     _check_archive(space, tokens, accuracy)
     report = progress or (lambda share: None)
     policy = settings or PolicySettings(k=k)
-    problem = Problem(cost_model, tokens, accuracy, seed, policy, report, ask, tuple(searched_ms), learnt)
+    problem = Problem(cost_model, tokens, accuracy, seed, policy, report, ask, tuple(searched_ms), learnt, watch)
     generator = chosen.train(problem)
     report(1.0)
     return Generator(

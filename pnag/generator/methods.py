@@ -32,7 +32,7 @@ from pnag.search.refine import Refiner
 from pnag.space.budget import spaced_budgets
 from pnag.space.cost import CostModel
 from pnag.space.tokens import Tokens
-from profiler.progress import Part, Share
+from profiler.progress import Part, Share, Watch
 
 Array = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ class Problem:
 
     `searched_ms` are the budgets of methods that search one by one; five over the middle of the range unless
     given. `report` takes the share of the work that is done. `learnt` is what the archive teaches, where that is
-    known already.
+    known already. `watch` is told the figures of the generator's training.
     """
 
     costs: CostModel
@@ -61,6 +61,7 @@ class Problem:
     ask: Ask | None = None
     searched_ms: tuple[float, ...] = ()
     learnt: Predictor | None = None
+    watch: Watch | None = None
 
     def predictor(self) -> Predictor:
         """Learnt from the whole archive: the first part of the work."""
@@ -113,7 +114,9 @@ def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
     report: Share = problem.report_rest
     if not steps:
         evaluator = RuleEvaluator(predictor, rule)
-        policy = train_policy(costs, evaluator, problem.policy, memory=None, seed=problem.seed, report=report)
+        policy = train_policy(
+            costs, evaluator, problem.policy, memory=None, seed=problem.seed, report=report, watch=problem.watch
+        )
         return Generator(costs, evaluator, policy, steps=0)
     behind = behind_frontier(costs(problem.tokens), problem.accuracy)
     near = problem.near_frontier()
@@ -130,7 +133,9 @@ def _learnt(problem: Problem, rule: str, steps: int) -> Generator:
         )  # fmt: skip
         best, report = np.concatenate([best, found]), Part(report, _SEARCH_SHARE, 1 - _SEARCH_SHARE)
     memory.offer(best)
-    policy = train_policy(costs, evaluator, problem.policy, memory=memory, seed=problem.seed, report=report)
+    policy = train_policy(
+        costs, evaluator, problem.policy, memory=memory, seed=problem.seed, report=report, watch=problem.watch
+    )
     known = np.unique(np.concatenate([memory.networks, best]), axis=0)
     return Generator(costs, evaluator, policy.calibrated(costs, problem.seed), steps=steps, known=known)
 
@@ -162,7 +167,7 @@ def _paper(problem: Problem) -> Generator:
     evaluator: Evaluator = ranking
     policy = train_policy(
         problem.costs, evaluator, settings, memory=None, seed=problem.seed,
-        report=lambda share: problem.report_rest(0.5 + share / 2),
+        report=lambda share: problem.report_rest(0.5 + share / 2), watch=problem.watch,
     )  # fmt: skip
     return Generator(problem.costs, evaluator, policy, steps=0)
 

@@ -24,7 +24,7 @@ from pnag.search.evaluator import Evaluator
 from pnag.space.budget import interpolation, spaced_budgets
 from pnag.space.cost import CostModel
 from pnag.space.tokens import Tokens, TokenSpace
-from profiler.progress import Share
+from profiler.progress import Share, Watch
 
 if TYPE_CHECKING:
     import torch
@@ -85,11 +85,14 @@ def train_policy(
     seed: int = 0,
     budgets_ms: Array | None = None,
     report: Share | None = None,
+    watch: Watch | None = None,
 ) -> Policy:
     """Train from scratch; `budgets_ms` are the anchors unless they are to be evenly spaced.
 
     `memory` is searched and learnt from, if one is given and the settings ask for examples; it is left with the
-    best networks that were met. `report` is called with the share of the work done after each step.
+    best networks that were met. `report` is called with the share of the work done after each step, and `watch` with
+    its figures: `loss`, `entropy` (of a drawn network's choices together) and `kept`, the share of the networks drawn
+    that keep their budget.
     """
     import torch
 
@@ -110,7 +113,7 @@ def train_policy(
             memory.search(tokens, rng)
         examples = memory.draw(settings.examples, rng, settings.headroom) if memory is not None else None
         entropy_weight = settings.entropy + (settings.entropy_end - settings.entropy) * done
-        loss = _loss(
+        loss, entropy = _loss(
             network, (tokens, np.repeat(budgets, settings.group)), advantage, examples,
             entropy=entropy_weight, example=settings.example_weight * (1 - done) ** 2,
         )  # fmt: skip
@@ -120,6 +123,9 @@ def train_policy(
         optimiser.step()
         if report is not None:
             report((step + 1) / settings.steps)
+        if watch is not None:
+            kept = float(np.mean(costs(tokens) <= np.repeat(budgets, settings.group)))
+            watch(step + 1, {"loss": float(loss.detach()), "entropy": float(entropy), "kept": kept})
     return network.policy(temperature=settings.temperature)
 
 
@@ -162,8 +168,8 @@ def _loss(
     *,
     entropy: float,
     example: float,
-) -> Tensor:
-    """Policy gradient with entropy on what was drawn, maximum likelihood on the examples; one pass for both."""
+) -> tuple[Tensor, Tensor]:
+    """Policy gradient with entropy on what was drawn, maximum likelihood on the examples, in one pass; the entropy."""
     import torch
 
     tokens, budgets = drawn
@@ -171,8 +177,9 @@ def _loss(
         tokens, budgets = np.concatenate([tokens, examples[0]]), np.concatenate([budgets, examples[1]])
     log_p, spread = network.log_probability(tokens, budgets)
     n = len(advantage)
-    loss = -(torch.as_tensor(advantage, dtype=torch.float32) * log_p[:n]).mean() - entropy * spread[:n].mean()
-    return loss if examples is None else loss - example * log_p[n:].mean()
+    drawn_entropy = spread[:n].mean()
+    loss = -(torch.as_tensor(advantage, dtype=torch.float32) * log_p[:n]).mean() - entropy * drawn_entropy
+    return (loss if examples is None else loss - example * log_p[n:].mean()), drawn_entropy.detach()
 
 
 class PolicyNetwork:

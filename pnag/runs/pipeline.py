@@ -35,13 +35,14 @@ from pnag.space.sampling import sample_archive
 from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens
 from pnag.supernet.processes import Team
-from profiler.progress import shares_of
+from profiler.progress import Watch, shares_of
 
 _FRONTIER_POINTS = 60
 _EVEN_ODDS = 0.5
 
 Array = NDArray[np.float64]
 Alone = Callable[[Path], AbstractContextManager[None]]
+WatchOf = Callable[[str], Watch | None]
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,23 @@ class Trained:
 
 
 def train_run(
-    request: TrainRequest, *, tell: Callable[[str], None], progress: ProgressOf, alone: Alone = lambda _: nullcontext()
+    request: TrainRequest,
+    *,
+    tell: Callable[[str], None],
+    progress: ProgressOf,
+    alone: Alone = lambda _: nullcontext(),
+    watch: WatchOf = lambda _: None,
 ) -> Trained | None:
     """Train in `request.out`, going on with what an earlier, equal request left there.
 
     `tell` takes notices, `progress` a label and a total and gives a context manager; so does `alone`, which is given
-    the path of a lock file and sees to it that no other process trains this run meanwhile. Under torchrun the first
-    process returns the result, the others None when they have done their share. What a new run is given is looked
-    at before anything is written. With another table than before, supernet and accuracies stay and the generator is
-    learnt again. Raises `PnagError` and `LutError` subclasses.
+    the path of a lock file and sees to it that no other process trains this run meanwhile. `watch` gives what is told
+    the figures of a training by its name, `supernet` or `generator`. Under torchrun the first process returns the
+    result, the others None when they have done their share. What a new run is given is looked at before anything is
+    written. With another table than before, supernet and accuracies stay and the generator is learnt again. Raises
+    `PnagError` and `LutError` subclasses.
     """
-    team = Team.gather()
+    team = Team.gather(watch("supernet"))
     if not team.leads:
         team.follow()
         return None
@@ -74,7 +81,7 @@ def train_run(
     find_method(request.method)
     if request.supernet is not None and not request.supernet.is_file():
         raise RunError(f"no file {request.supernet}; check the path")
-    training = _Pipeline(request, LatencyTable.load(request.table), team, tell, progress)
+    training = _Pipeline(request, LatencyTable.load(request.table), team, tell, progress, watch("generator"))
     training.look()
     with alone(request.out / LOCK):
         training.run = Run.start(request.out, training.identity(), fresh=request.fresh)
@@ -92,6 +99,7 @@ class _Pipeline:
     team: Team
     tell: Callable[[str], None]
     progress: ProgressOf
+    watch: Watch | None
     run: Run = field(init=False)
 
     def __post_init__(self) -> None:
@@ -296,6 +304,7 @@ class _Pipeline:
         options: dict[str, Any] = {
             "method": self.request.method,
             "seed": self.request.seed,
+            "watch": self.watch,
             "residuals": fidelity.residuals if fidelity else (),
             "metadata": {
                 "table_sha256": self.table.content_sha256,

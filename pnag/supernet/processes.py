@@ -20,7 +20,7 @@ from pnag.supernet.tasks import CollectTask, SupernetTask, Task
 from pnag.supernet.training import TORCHRUN, make_fabric, train_supernet
 from pnag.supernet.transfer import start_from
 from profiler.console import say
-from profiler.progress import Progress
+from profiler.progress import Progress, Watch
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 class Team:
     """All processes of a training. The methods but `follow` are the first one's: the others do what it calls."""
 
-    def __init__(self, fabric: Fabric | None = None) -> None:
-        self._fabric = fabric
+    def __init__(self, fabric: Fabric | None = None, watch: Watch | None = None) -> None:
+        self._fabric, self._watch = fabric, watch
         self._supernet: Supernet | None = None
         self._images: EvaluationImages | None = None
 
     @classmethod
-    def gather(cls) -> Self:
-        """The processes that torchrun started, or this one alone."""
-        return cls(make_fabric() if TORCHRUN in os.environ else None)
+    def gather(cls, watch: Watch | None = None) -> Self:
+        """The processes that torchrun started, or this one alone. `watch` is told the curve of a training."""
+        return cls(make_fabric() if TORCHRUN in os.environ else None, watch)
 
     @property
     def leads(self) -> bool:
@@ -85,8 +85,9 @@ class Team:
             if task.start is not None:
                 start = start_from(task.start, task.space, data.class_names, seed=task.config.seed, tell=self._say)
             supernet = train_supernet(
-                task.space, data, task.config, task.out, start=start, progress=progress, fabric=self._fabric
-            )
+                task.space, data, task.config, task.out, start=start, progress=progress, fabric=self._fabric,
+                watch=self._watch,
+            )  # fmt: skip
         self._supernet = supernet
         images, judged = data.to(self._fabric.device), task.val_images or len(data.val)
         self._images = EvaluationImages(images, calibration=CALIBRATION, most=judged, most_test=judged)

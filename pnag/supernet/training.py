@@ -18,7 +18,7 @@ from pnag.supernet.evaluation import EvaluationImages, calibrated_subnet, calibr
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.training_config import Precision, TrainConfig
 from pnag.supernet.training_loop import TrainingLoop
-from profiler.progress import Progress
+from profiler.progress import Progress, Watch
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -57,14 +57,15 @@ def train_supernet(
     start: Supernet | None = None,
     progress: Progress | None = None,
     fabric: Fabric | None = None,
+    watch: Watch | None = None,
 ) -> Supernet:
     """Train a supernet of `space` and write it to `out_dir/supernet.safetensors`; returns it in eval mode.
 
     Where the space chooses among resolutions, `data` are at the largest, and each batch has one of them at random.
     The first weights are those of `start`, fresh ones unless given. Goes on from `out_dir/checkpoint.pth` where
-    one is, and returns a finished supernet at once. The curve is in `out_dir/curve.jsonl`. `progress` is advanced
-    to 100 in all. Raises `DataError` where the data do not fit the space, `CheckpointError` where `out_dir` holds a
-    training with other settings or from another start.
+    one is, and returns a finished supernet at once. The curve is in `out_dir/curve.jsonl`, and `watch` is told it.
+    `progress` is advanced to 100 in all. Raises `DataError` where the data do not fit the space, `CheckpointError`
+    where `out_dir` holds a training with other settings or from another start.
     """
     if (data.classes, data.resolution) != (space.classes, space.resolution):
         raise DataError(
@@ -72,7 +73,7 @@ def train_supernet(
             f"at {space.resolution}; load space and data with the same"
         )
     training = _SupernetTraining(
-        space, data, config, Path(out_dir), fabric or make_fabric(config.precision), start=start
+        space, data, config, Path(out_dir), fabric or make_fabric(config.precision), start=start, watch=watch
     )
     with training:
         training.run(progress)
@@ -91,6 +92,7 @@ class _SupernetTraining(TrainingLoop):
         fabric: Fabric,
         *,
         start: Supernet | None,
+        watch: Watch | None,
     ) -> None:
         nets = [
             Supernet(space, seed=config.seed).to(fabric.device).to(memory_format=torch.channels_last) for _ in range(2)
@@ -100,7 +102,9 @@ class _SupernetTraining(TrainingLoop):
                 net.load_state_dict(start.state_dict())
         begins = {} if start is None else {"supernet": start.sha256()}
         identity = {"space": space.to_dict(), "start": begins}
-        super().__init__(nets, data, config, out=out, fabric=fabric, identity=identity, sides=space.resolutions)
+        super().__init__(
+            nets, data, config, out=out, fabric=fabric, identity=identity, sides=space.resolutions, watch=watch
+        )
         self.space = space
         self.supernet, self.averaged = nets
         self.judging = EvaluationImages(self.data, calibration=_JUDGING_IMAGES)

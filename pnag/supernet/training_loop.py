@@ -26,7 +26,7 @@ from pnag.errors import CheckpointError
 from pnag.supernet.checkpoint import pickled
 from pnag.supernet.checkpoint_file import require_sound_zip
 from pnag.supernet.training_config import TrainConfig
-from profiler.progress import Progress
+from profiler.progress import Progress, Watch
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -79,12 +79,13 @@ class Curve:
         self._path = path
         self._lines: LineJournal | None = None
 
-    def open(self, step: int) -> None:
-        """Keep the rows up to `step`, where the training goes on, and append."""
+    def open(self, step: int) -> list[dict[str, Any]]:
+        """Keep the rows up to `step`, where the training goes on, to append to; these rows."""
         kept = [row for row in read_lines(self._path) if row["step"] <= step]
         with replacing(self._path) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
         self._lines = LineJournal(self._path)
+        return kept
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row."""
@@ -103,8 +104,8 @@ class TrainingLoop(ABC):
 
     `nets` are two modules alike with the first weights, on the fabric's device: the one to train, and the average of
     its weights. `identity` says which training it is: one with another identity does not go on from the checkpoint in
-    `out`. Of several `sides` each batch has one, at random. It is a context manager that finds the checkpoint when it
-    is entered.
+    `out`. Of several `sides` each batch has one, at random. `watch` is told the curve, from its beginning. It is a
+    context manager that finds the checkpoint when it is entered.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class TrainingLoop(ABC):
         fabric: Fabric,
         identity: Mapping[str, Any],
         sides: Sequence[int] = (),
+        watch: Watch | None = None,
     ) -> None:
         self.net, self.average = nets
         self.config, self.fabric, self.out, self.sides = config, fabric, out, sides
@@ -128,7 +130,7 @@ class TrainingLoop(ABC):
         self.total_steps = max(1, round(config.epochs * data.train.steps_per_epoch(config.batch)))
         about = {**identity, "data": data.identity, "config": config.to_dict()}
         self.file = CheckpointFile(out / CHECKPOINT, plain(about))
-        self.curve = Curve(out / CURVE)
+        self.curve, self._watch = Curve(out / CURVE), watch
 
     @abstractmethod
     def _gradients(self, images: Tensor, labels: Tensor) -> list[Tensor]:
@@ -149,7 +151,8 @@ class TrainingLoop(ABC):
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.core_s = state["step"], state["core_s"]
         if self.fabric.is_global_zero:
-            self.curve.open(self.step)
+            for row in self.curve.open(self.step):
+                self._show(row)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -243,7 +246,14 @@ class TrainingLoop(ABC):
             note += f", {words}"
         if self.fabric.is_global_zero:
             self.curve.write(row)
+            self._show(row)
         return note
+
+    def _show(self, row: Mapping[str, Any]) -> None:
+        """Tell the figures of a row of the curve: of its losses the first."""
+        if self._watch is not None:
+            figures = {name: float(value) for name, value in row.items() if name not in ("step", "losses")}
+            self._watch(row["step"], {"loss": row["losses"][0], **figures})
 
     def _save(self) -> None:
         """Write the checkpoint, in one process: no other waits for it, since each would come here at another step."""

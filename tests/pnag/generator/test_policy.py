@@ -94,9 +94,11 @@ def test_training_learns_good_networks_for_each_budget(examples):
     costs = tiny_costs()
     evaluator = RuleEvaluator(fit_predictor(TINY, *archive(costs, 150)))
     settings = PolicySettings(k=4, steps=120, hidden=24, width=8, examples=examples)
-    shares = []
+    shares, told = [], []
     memory = Memory(Refiner(evaluator, costs, 3), *costs.range_ms)
-    policy = train_policy(costs, evaluator, settings, memory=memory, seed=1, report=shares.append)
+    policy = train_policy(
+        costs, evaluator, settings, memory=memory, seed=1, report=shares.append, watch=lambda *one: told.append(one)
+    )
     tokens = all_tokens()
     cost, accuracy = costs(tokens), evaluator.predictor(tokens)
     kept, rank = [], []
@@ -107,6 +109,10 @@ def test_training_learns_good_networks_for_each_budget(examples):
     assert np.mean(kept) > 0.9
     assert np.mean(rank) > 0.6
     assert shares[-1] == 1.0
+    assert [step for step, _ in told] == list(range(1, 121))
+    first, last = told[0][1], told[-1][1]
+    assert last["kept"] > max(0.85, first["kept"])
+    assert last["entropy"] < first["entropy"]
 
 
 def test_the_same_seed_gives_the_same_generator():

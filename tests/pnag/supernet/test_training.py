@@ -90,10 +90,16 @@ def test_a_killed_training_goes_on_exactly(tmp_path):
     assert not (tmp_path / "killed" / SUPERNET).exists()
     with (tmp_path / "killed" / CURVE).open("a") as file:
         file.write('{"step": 5, "do')
-    resumed = train_supernet(TINY_SPACE, DATA, config, tmp_path / "killed")
+    told = []
+    resumed = train_supernet(
+        TINY_SPACE, DATA, config, tmp_path / "killed", watch=lambda step, figures: told.append((step, figures))
+    )
     assert resumed.sha256() == straight.sha256()
     steps = [[row["step"] for row in read_lines(tmp_path / name / CURVE)] for name in ("straight", "killed")]
     assert steps[0] == steps[1]
+    rows = read_lines(tmp_path / "killed" / CURVE)  # the watch is told all of the curve, of its losses the first
+    figures = [{k: v for k, v in row.items() if k not in ("step", "losses")} for row in rows]
+    assert told == [(row["step"], {"loss": row["losses"][0], **one}) for row, one in zip(rows, figures, strict=True)]
 
 
 def test_a_training_can_begin_with_a_trained_supernet(trained, tmp_path):
