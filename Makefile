@@ -32,7 +32,7 @@ lint: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile torch torchvision
-	$(BIN)/pip install --quiet --no-compile --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[dev,docs]'
 	touch $@
 
 clean:
