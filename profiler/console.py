@@ -91,6 +91,7 @@ def run_app(app: typer.Typer, name: str) -> NoReturn:
     with 2. Anything else is a bug and keeps its traceback, as everything does with `--debug`.
     """
     _fit_to_terminal()
+    _sleep_while_waiting()
     try:
         status = app(prog_name=name, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -111,6 +112,15 @@ _PLAIN = {
     "±": "+-", "…": "...", "×": "x", "·": "*", "–": "-", "—": "-", "−": "-", "≤": "<=", "≥": ">=", "→": "->", "°": " ",
     "µ": "u", "μ": "u", "“": '"', "”": '"', "‘": "'", "’": "'", "━": "-", "╸": "-", "╺": "-", "─": "-", "█": "#",
 }  # fmt: skip
+
+
+def _sleep_while_waiting() -> None:
+    """Threads of torch that wait for one another give their core away, unless the environment says how they wait.
+
+    They would spin: quicker by a sixth where no other work is, and slower by half where there is, as each then waits
+    for one that has no core (benchmarks/results/waiting_threads.md). Has to be said before torch is loaded.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _fit_to_terminal() -> None:

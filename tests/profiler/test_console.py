@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from typing import Annotated
 
 import pytest
@@ -59,3 +62,13 @@ def test_values_that_begin_like_options_are_taken_where_they_are_meant(capsys, m
     assert run("--name=--plain", "--n", "-3", "a").out == "['a'] --plain False -3\n"
     assert run("--plain", "--", "--name", "--plain").out == "['--name', '--plain']  True 0\n"
     assert run("a", "--name", "--", "--plain").out == "['a'] -- True 0\n"
+
+
+def test_threads_sleep_while_they_wait_unless_the_environment_says_how():
+    code = "import os; from lut.cli import main\ntry: main()\nfinally: print(os.environ['OMP_WAIT_POLICY'])"
+    for given, found in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        environment |= {"OMP_WAIT_POLICY": given} if given else {}
+        words = [sys.executable, "-c", code, "--version"]
+        done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == found
