@@ -30,16 +30,28 @@ from pnag.delivery.feasible import feasible_networks, feasible_text
 from pnag.errors import SpaceError
 from pnag.space.search_space import SearchSpace
 from pnag.space.spaces import load_space, parse_resolutions
-from profiler.console import DebugOption, JsonOption, VersionOption, new_app, print_json, print_text, run_app, say
+from profiler.console import (
+    DebugOption,
+    JsonOption,
+    VersionOption,
+    command_line,
+    new_app,
+    print_json,
+    print_text,
+    run_app,
+    say,
+)
 from profiler.measure.estimator import ESTIMATORS
 from profiler.measure.trace import trace_of
 from profiler.refit import load_visits, refitted, save_visits, visits_path
+from profiler.report import shown_table
 
 app = new_app()
 fleet = new_app()
 app.add_typer(fleet, name="fleet")
 
 _CONFIDENCE = 0.95  # as pnag-generate has it unless it is told
+_MOST_TABLES = 2  # of a report
 _LISTED = 5  # of what a file lacks; the document of --json names all
 
 TableArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A latency table (parquet).", show_default=False)]
@@ -127,6 +139,37 @@ def diff(
         say(f"drawn to {plot}")
     _answer(json, {"a": a, "b": b} | difference_document(difference), describe_difference(difference, worst))
     return int(least is not None and bool(difference.significant(least)))
+
+
+@app.command()
+def report(
+    tables: Annotated[
+        list[Path],
+        typer.Argument(metavar="TABLE [OTHER]", help="A latency table, or two side by side.", show_default=False),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")],
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """One page to open in a browser, also offline: costs, predictions, noise, and the device over time."""
+    from lut.views.html.page import require_report
+    from lut.views.html.report import write_table_report
+
+    if len(tables) > _MOST_TABLES:
+        raise typer.BadParameter(f"{len(tables)} tables; a report shows one, or two side by side")
+    require_report(out)
+    shown = [shown_table(LatencyTable.load(path), path) for path in tables]
+    write_table_report(out, shown, created=_now(), command=command_line())
+    document = {
+        "report": str(out),
+        "bytes": out.stat().st_size,
+        "tables": [
+            {"table": str(path), "content_sha256": each.table.content_sha256}
+            for path, each in zip(tables, shown, strict=True)
+        ],
+    }
+    _answer(json, document, f"report written to {out}")
 
 
 @app.command()
@@ -314,6 +357,10 @@ def _answer(as_json: bool, document: Mapping[str, Any], text: str) -> None:
         print_text(text)
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def _space_of(table: LatencyTable) -> SearchSpace:
     meta = table.metadata
     return replace(SearchSpace.from_dict(meta.space), resolution=meta.resolution, classes=meta.classes)
@@ -328,7 +375,7 @@ def _imported_metadata(space: SearchSpace, device: str, batch: int) -> TableMeta
         device={"name": device.strip()},
         runtime={},
         sampling={},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=_now(),
         tool_version=tool_version(),
         notes=("imported: measured by another program, without calibration networks",),
     )

@@ -30,6 +30,7 @@ from profiler.console import (
     JsonOption,
     Progress,
     VersionOption,
+    command_line,
     new_app,
     print_json,
     print_text,
@@ -116,6 +117,9 @@ def generate(
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Measure though the hardware is not the one named.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page to open in a browser, also offline.")
+    ] = None,
     json: JsonOption = False,
     version: VersionOption = False,
     debug: DebugOption = False,
@@ -131,8 +135,7 @@ def generate(
     budgets_ms = [parse_budget(text) for text in budgets or ()] if points is None else []
     targets = list(export or ())
     _check_targets(targets, budgets_ms)
-    if csv is not None:
-        require_writable(csv)
+    _check_lists(csv, report)
     _check_weights(weights, data, wanted=bool(targets or verify))
     _check_finetune(finetune, weights, wanted=bool(targets or verify))
     if verify is not None:
@@ -169,8 +172,7 @@ def generate(
         paths = _paths(targets, budgets_ms)
         rows = _made(generator, found, rows, paths, deliver=deliver, tune=tune, measure=measure, attempts=attempts)
         _save_cards(rows)
-    if csv is not None:
-        save_csv(csv, rows)
+    _save_lists(csv, report, rows, directory, confidence)
     if json:
         print_json({**origin, "networks": rows})
     elif frontier and not explain:
@@ -183,6 +185,31 @@ def generate(
     for large in (oversized := too_large(rows)):
         say(large)
     return InfeasibleBudgetError.exit_code if lost or oversized else 0
+
+
+def _check_lists(csv: Path | None, report: Path | None) -> None:
+    """Say at once that what shows all answers together could not be written."""
+    if csv is not None:
+        require_writable(csv)
+    if report is not None:
+        from lut.views.html.page import require_report
+
+        require_report(report)
+
+
+def _save_lists(csv: Path | None, report: Path | None, rows: Rows, directory: Path, confidence: float) -> None:
+    """All answers together: as CSV, and on a page beside what is known of the run."""
+    if csv is not None:
+        save_csv(csv, rows)
+    if report is None:
+        return
+    from pnag.reporting.report import write_run_report
+    from pnag.reporting.source import RunSource
+
+    of = RunSource(Run.load(directory), rows, confidence, made_by=command_line())
+    with one_thread():
+        write_run_report(report, of, created=datetime.now(UTC).isoformat(timespec="seconds"))
+    say(f"report written to {report}")
 
 
 def _with_measured(generator: Generator, directory: Path) -> Generator:

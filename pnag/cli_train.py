@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from profiler.console import (
     JsonOption,
     Progress,
     VersionOption,
+    command_line,
     new_app,
     print_json,
     print_text,
@@ -68,6 +70,9 @@ def train(
         Path | None,
         typer.Option(metavar="DIR", help="Write the curves of supernet and generator there, for TensorBoard."),
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page to open in a browser, also offline.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with what is there.")] = False,
     json: JsonOption = False,
     version: VersionOption = False,
@@ -78,6 +83,8 @@ def train(
     from pnag.runs.request import TrainRequest
     from pnag.runs.tensorboard import EventFiles
 
+    if report is not None:
+        _require_report(report)
     request = TrainRequest(
         table=lut,
         out=out if out is not None else RUNS / lut.stem,
@@ -98,10 +105,28 @@ def train(
         trained = train_run(request, tell=say, progress=Progress, alone=_alone, watch=watch)
     if trained is None:
         return
+    if report is not None:
+        _write_report(report, trained)
     if json:
         print_json(_document(trained))
     else:
         print_text(_text(trained))
+
+
+def _require_report(report: Path) -> None:
+    """Say at once that the page could not be written."""
+    from lut.views.html.page import require_report
+
+    require_report(report)
+
+
+def _write_report(report: Path, trained: Trained) -> None:
+    from pnag.reporting.report import write_run_report
+    from pnag.reporting.source import RunSource
+
+    of = RunSource(trained.run, made_by=command_line())
+    write_run_report(report, of, created=datetime.now(UTC).isoformat(timespec="seconds"))
+    say(f"report written to {report}")
 
 
 def _alone(lock: Path) -> AbstractContextManager[None]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,7 @@ from profiler.console import (
     JsonOption,
     Progress,
     VersionOption,
+    command_line,
     new_app,
     print_json,
     print_text,
@@ -47,7 +49,7 @@ from profiler.measure.session import Sampling
 from profiler.measure.stopping import read_stop
 from profiler.profile import Job, Prepared, measure, prepare
 from profiler.refit import save_visits, visits_path
-from profiler.report import document, summary
+from profiler.report import document, shown_table, summary
 from profiler.saving import save_unless_worse
 
 app = new_app()
@@ -114,6 +116,9 @@ def profile(
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Go on though the hardware is not the one named.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page to open in a browser, also offline.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Say in seconds all that is missing or wrong; measure nothing.")
     ] = False,
@@ -152,6 +157,8 @@ def profile(
     profiled = load_space(space, resolution=sides, classes=classes)
     out = out if out is not None else Path("lut") / f"{spec.name}.parquet"
     chosen = targets(serial or (), adb or (), out)
+    if report is not None:
+        _require_reports(report, chosen)
     on_gpu = _given(mode=mode, channels_last=channels_last, cold=cold, gpu=gpu)
     told = read_options(spec, option or ())
     spec = replace(spec, options={**spec.options, **told})
@@ -184,6 +191,8 @@ def profile(
         prepared = _prepare(backends[0], jobs[0], spec, cache, deadline_s - time.monotonic())
         runs = list(zip(chosen, backends, jobs, strict=True))
         tables = _measure_all(runs, prepared, fresh=fresh, deadline_s=deadline_s)
+    if report is not None:
+        _write_reports(report, chosen, tables)
     _answer(chosen, tables, time.monotonic() - started_s, json=json)
     return None
 
@@ -303,6 +312,26 @@ def _answer(
         say(f"{target.label}: {error}")
     for _, error in failures[:1]:
         raise error
+
+
+def _require_reports(report: Path, chosen: Sequence[Target]) -> None:
+    """Say at once that a page could not be written."""
+    from lut.views.html.page import require_report
+
+    for target in chosen:
+        require_report(target.named(report))
+
+
+def _write_reports(report: Path, chosen: Sequence[Target], tables: Sequence[LatencyTable | Exception]) -> None:
+    """A page for each table that was made."""
+    from lut.views.html.report import write_table_report
+
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    for target, table in zip(chosen, tables, strict=True):
+        if isinstance(table, LatencyTable):
+            path = target.named(report)
+            write_table_report(path, [shown_table(table, target.out)], created=created, command=command_line())
+            say(f"report written to {path}")
 
 
 def _list_devices(adb: Sequence[str], json: bool) -> None:

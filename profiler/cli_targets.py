@@ -25,6 +25,10 @@ class Target:
     adb: str | None = None
     label: str = ""
 
+    def named(self, path: Path) -> Path:
+        """`path`, with the device in its name where there are several."""
+        return path.with_name(f"{path.stem}-{_file_name(self.label)}{path.suffix}") if self.label else path
+
 
 class StoppedError(ProfilerError):
     """Another worker's end, or the user, stopped this one."""
@@ -39,7 +43,7 @@ def targets(serials: Sequence[str], addresses: Sequence[str], out: Path) -> list
         serial, address = named[0] if named else (None, None)
         return [Target(out, serial, address)]
     return [
-        Target(out.with_name(f"{out.stem}-{_file_name(serial or address or '')}{out.suffix}"), serial, address, label)
+        Target(Target(out, label=label).named(out), serial, address, label)
         for serial, address in named
         if (label := serial or address or "")
     ]

@@ -7,10 +7,12 @@ import io
 import json
 import math
 import os
+import shlex
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 
@@ -40,6 +42,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 SCHEMA_VERSION = 1  # of all documents of --json: raised where a key goes, or means another thing
 INTERRUPTED = 130
+_OF_A_PHONE = {"--serial": "SERIAL", "--adb": "HOST:PORT"}
 _LONGEST_LINE = 2000
 _LINE_EVERY_S = 10.0
 _LEAST_KNOWN = 0.01  # of the work, before what is left can be estimated from it
@@ -150,6 +153,18 @@ def _message(error: Exception) -> str:
 def _fail(name: str, message: str, code: int) -> NoReturn:
     print(f"{name}: {printable(message, _LONGEST_LINE)}", file=sys.stderr)  # noqa: T201
     sys.exit(code)
+
+
+def command_line() -> str:
+    """The words of this command as they would be typed again, but for where a phone is: that is not for a report."""
+    program, *words = sys.argv
+    for index, word in enumerate(words):
+        name, given, _ = word.partition("=")
+        if name in _OF_A_PHONE and given:
+            words[index] = f"{name}={_OF_A_PHONE[name]}"
+        elif index and words[index - 1] in _OF_A_PHONE:
+            words[index] = _OF_A_PHONE[words[index - 1]]
+    return shlex.join([PurePath(program).name, *words])
 
 
 def say(message: str) -> None:

@@ -1,4 +1,4 @@
-"""What a profiling session tells its user: the JSON document and the summary."""
+"""What a profiling session tells its user: the JSON document, the summary, and what a page shows of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import Any
 from lut.calibration.fit import Fidelity
 from lut.entry import Entry
 from lut.table import LatencyTable
+from lut.views.html.shown import Shown, moments_of
+from profiler.errors import JournalError
+from profiler.refit import load_visits, visits_path
 
 
 def document(table: LatencyTable, path: Path, seconds: float) -> dict[str, Any]:
@@ -52,6 +55,20 @@ def _fidelity(fidelity: Fidelity | None) -> dict[str, Any] | None:
 def _median_ci(entries: Sequence[Entry]) -> float | None:
     known = [entry.relative_ci for entry in entries if not entry.failed and entry.relative_ci == entry.relative_ci]
     return median(known) if known else None
+
+
+def shown_table(table: LatencyTable, path: Path, *, name: str = "") -> Shown:
+    """A table for a page, with the visits that lie beside the file `path`, or why there are none.
+
+    It is called by its file there, unless there is a `name` for it.
+    """
+    try:
+        moments = moments_of(load_visits(visits_path(path), table.metadata.created))
+    except JournalError as error:
+        return Shown(table, name or str(path), no_moments=f"how the device was over time is not known: {error}")
+    if not moments:
+        return Shown(table, name or str(path), no_moments="its visits do not say when they were")
+    return Shown(table, name or str(path), moments=moments)
 
 
 def summary(table: LatencyTable, path: Path, seconds: float) -> str:

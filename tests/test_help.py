@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
-HEAVY = ("torch", "pandas", "onnxruntime", "matplotlib", "pyarrow")
+HEAVY = ("torch", "pandas", "onnxruntime", "matplotlib", "pyarrow", "bokeh")
 RUN = """
 import importlib, sys
 module, _, function = sys.argv.pop(1).partition(":")
@@ -39,7 +39,7 @@ def test_the_commands_are_the_four_that_are_promised():
     assert sorted(SCRIPTS) == ["pnag-generate", "pnag-lut", "pnag-profile", "pnag-train"]
 
 
-@pytest.mark.parametrize("command", ["show", "check", "diff", "export", "import", "fleet", "trace"])
+@pytest.mark.parametrize("command", ["show", "check", "diff", "export", "import", "fleet", "trace", "report"])
 def test_help_of_the_tables_commands_imports_no_heavy_library(command):
     done = run_help("pnag-lut", command)
     assert (done.returncode, done.stderr) == (0, "imported:\n")

@@ -46,6 +46,7 @@ def test_documents_of_all_commands_are_told(document: Callable[[str], dict[str, 
     assert_documented("pnag-lut show", document("pnag-lut show a.parquet"))
     assert_documented("pnag-lut check", document("pnag-lut check a.parquet"))
     assert_documented("pnag-lut refit", document("pnag-lut refit a.parquet --statistic median --out b.parquet"))
+    assert_documented("pnag-lut report", document("pnag-lut report a.parquet --out a.html"))
     assert_documented("pnag-lut diff", document("pnag-lut diff a.parquet b.parquet"))
     assert_documented("pnag-lut diff A B C", document("pnag-lut diff a.parquet b.parquet a.parquet"))
     assert_documented("pnag-lut fleet add", document("pnag-lut fleet add a.parquet b.parquet --to fleet"))
@@ -78,6 +79,6 @@ def test_a_key_that_is_not_told_and_one_that_is_missing_are_found() -> None:
 
 def test_every_section_begins_with_the_version() -> None:
     names = [line.split("`")[1] for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("## `")]
-    assert len(names) == 16
+    assert len(names) == 17
     assert all(next(iter(documented(name))) == "schema_version" for name in names)
     assert sys.modules["profiler.console"].SCHEMA_VERSION == 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lut.blocks import BlockSpec, HeadSpec, MBConvSpec
 
@@ -28,6 +31,28 @@ def group_blocks(blocks: Iterable[BlockSpec]) -> tuple[Group, ...]:
         places.setdefault(_place(block), []).append(block)
     outputs = sorted({block.output_shape for block in _layers(places)}, key=lambda shape: (-shape[1], shape[0]))
     return tuple(_group(tuple(places[place]), outputs) for place in sorted(places))
+
+
+def cost_grid(
+    rows: Sequence[Group], costs_ms: Mapping[str, float]
+) -> tuple[list[tuple[int, int]], NDArray[np.float64]]:
+    """Columns as (expand, kernel) and costs of shape (rows, columns), NaN where there is no block."""
+    layers = [[block for block in group.blocks if isinstance(block, MBConvSpec)] for group in rows]
+    columns = sorted({(block.expand, block.kernel) for members in layers for block in members})
+    cost = np.full((len(rows), len(columns)), np.nan)
+    for row, members in enumerate(layers):
+        for block in members:
+            cost[row, columns.index((block.expand, block.kernel))] = costs_ms[block.key]
+    return columns, cost
+
+
+def shape_text(group: Group) -> str:
+    """The shapes that a group's blocks take in and give, in words."""
+    block = group.blocks[0]
+    taken, given = block.input_shape, block.output_shape
+    if taken == given:
+        return f"{given[0]} ch, {given[1]} px"
+    return f"{taken[0]}→{given[0]} ch, {taken[1]}→{given[1]} px"
 
 
 def _layers(places: dict[tuple[int, ...], list[BlockSpec]]) -> list[MBConvSpec]:

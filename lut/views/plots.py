@@ -17,7 +17,7 @@ from lut.entry import Entry
 from lut.errors import LutError, OutputError
 from lut.files import replacing
 from lut.table import LatencyTable
-from lut.views.groups import Group, group_blocks
+from lut.views.groups import cost_grid, group_blocks, shape_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def draw_costs(axes: Axes, table: LatencyTable) -> None:
     rows = [group for group in groups if group.position]
     if not rows:
         raise LutError("the table has no blocks of units to show; profile the space first")
-    columns, cost = _cost_grid(rows, table)
+    columns, cost = cost_grid(rows, table.costs_ms)
     shown = np.ma.masked_invalid(cost)
     norm = LogNorm(float(shown.min()), max(float(shown.max()), 1.001 * float(shown.min())))
     image = axes.imshow(shown, norm=norm, cmap="viridis", aspect="auto")
@@ -75,7 +75,7 @@ def draw_costs(axes: Axes, table: LatencyTable) -> None:
         axes.text(column, row, text, ha="center", va="center", fontsize=9, color="black" if bright else "white")
     axes.set_facecolor("#999999")
     axes.set_xticks(range(len(columns)), [f"{kernel}×{kernel}\nexpand {expand}" for expand, kernel in columns])
-    axes.set_yticks(range(len(rows)), [_row_label(group) for group in rows])
+    axes.set_yticks(range(len(rows)), [f"{group.title} {group.position}\n{shape_text(group)}" for group in rows])
     axes.tick_params(length=0, labelsize=9)
     for row in range(1, len(rows)):
         if rows[row].title != rows[row - 1].title:
@@ -88,24 +88,6 @@ def draw_costs(axes: Axes, table: LatencyTable) -> None:
     bar = axes.figure.colorbar(image, ax=axes, pad=0.015, fraction=0.04)
     _plain_log_ticks(bar.ax.yaxis)
     bar.set_label("ms, logarithmic")
-
-
-def _cost_grid(rows: list[Group], table: LatencyTable) -> tuple[list[tuple[int, int]], NDArray[np.float64]]:
-    """Columns as (expand, kernel) and costs of shape (rows, columns), NaN where there is no block."""
-    layers = [[block for block in group.blocks if isinstance(block, MBConvSpec)] for group in rows]
-    columns = sorted({(block.expand, block.kernel) for members in layers for block in members})
-    cost = np.full((len(rows), len(columns)), np.nan)
-    for row, members in enumerate(layers):
-        for block in members:
-            cost[row, columns.index((block.expand, block.kernel))] = table.costs_ms[block.key]
-    return columns, cost
-
-
-def _row_label(group: Group) -> str:
-    block = group.blocks[0]
-    taken, given = block.input_shape, block.output_shape
-    shape = f"{taken[0]}→{given[0]} ch, {taken[1]}→{given[1]} px" if taken != given else f"{given[0]} ch, {given[1]} px"
-    return f"{group.title} {group.position}\n{shape}"
 
 
 def draw_predictions(axes: Any, table: LatencyTable) -> None:

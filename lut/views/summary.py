@@ -8,11 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from lut.blocks import BlockSpec, parse_block
-from lut.calibration.fit import Calibration, Fidelity
 from lut.compare import Problem, TableDifference, flatten
 from lut.formats.canonical import plain
-from lut.table import LatencyTable, TableMetadata
+from lut.table import LatencyTable
 from lut.views.groups import group_blocks
+from lut.views.told import calibration_text, fidelity_text, percent, sides_text
 
 _LONGEST_VALUE = 96
 
@@ -48,38 +48,6 @@ def describe(table: LatencyTable) -> str:
         if values:
             lines += ["", title, *_indented((name, _short(value)) for name, value in flatten(plain(values)).items())]
     return "\n".join([*lines, "", *_cheapest_and_dearest(table)])
-
-
-def sides_text(meta: TableMetadata) -> str:
-    """The resolution, or all that a network of the table's space may have."""
-    several = meta.space.get("resolutions")
-    return ", ".join(map(str, several)) if several else f"{meta.resolution} x {meta.resolution}"
-
-
-def calibration_text(calibration: Calibration) -> str:
-    """One line on how isolated latencies became costs."""
-    if not calibration.networks:
-        return "none: a cost is the latency measured in isolation"
-    parts = [f"{calibration.scale:.4f} x latency", f"{calibration.intercept_ms:+.4g} ms a network"]
-    if calibration.per_block_ms:
-        parts.append(f"{calibration.per_block_ms:+.3g} ms a block")
-    if calibration.per_mega_weight_ms:
-        parts.append(f"{calibration.per_mega_weight_ms:+.3g} ms a million weights")
-    if math.isfinite(calibration.ridge):
-        parts.append(f"corrections by block (ridge {calibration.ridge:.3g})")
-    error = f", leave-one-out MAPE {_percent(calibration.loo_mape)}" if math.isfinite(calibration.loo_mape) else ""
-    return f"{', '.join(parts)}; from {calibration.networks} networks{error}"
-
-
-def fidelity_text(fidelity: Fidelity | None) -> str:
-    """One line on how predictions compare with networks that took no part in the calibration."""
-    if fidelity is None:
-        return "unknown: no unseen network was measured"
-    return (
-        f"MAPE {_percent(fidelity.mape)} on {fidelity.n} unseen networks, worst {_percent(fidelity.worst)}, within "
-        f"3 / 5 / 10 %: {fidelity.within_3:.0%} / {fidelity.within_5:.0%} / {fidelity.within_10:.0%}, "
-        f"rank correlation {fidelity.rank_correlation:.4f}"
-    )
 
 
 def _cheapest_and_dearest(table: LatencyTable) -> list[str]:
@@ -135,7 +103,7 @@ def describe_difference(difference: TableDifference, worst: int = 10) -> str:
             *((("two devices", f"B's {unlike}"),) if unlike else ()),
             ("blocks in both", str(len(difference.blocks))),
             ("median ratio B / A", f"{difference.median_ratio:.4f}"),
-            ("median absolute difference", _percent(difference.median_absolute_difference)),
+            ("median absolute difference", percent(difference.median_absolute_difference)),
             ("rank correlation", f"{difference.rank_correlation:.4f}"),
             ("significantly different", f"{len(difference.significant())} blocks"),
         ]
@@ -180,7 +148,3 @@ def _short(value: Any, longest: int = _LONGEST_VALUE) -> str:
     text = "unknown" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
     text = " ".join(text.split())
     return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"

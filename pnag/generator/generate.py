@@ -217,7 +217,7 @@ class Generator:
         tokens, origins = self._answers.search(within, self._fallback(within, asked), candidates, seed)
         costs = self.costs(tokens)
         scores = self.evaluator(tokens, costs, limits)
-        accuracy, error = self._accuracy(tokens)
+        accuracy, error = self.accuracies(tokens)
         binding = self._answers.binding(tokens, within) if further else None
         return [
             Candidate(
@@ -277,8 +277,8 @@ class Generator:
     def _answers(self) -> Answers:
         return Answers(self.costs, self.evaluator, self.proposer, self.steps, self.known, Refiner)
 
-    def _accuracy(self, tokens: Tokens) -> tuple[Array, Array]:
-        """Accuracies of answers and their typical errors, both (n,)."""
+    def accuracies(self, tokens: Tokens) -> tuple[Array, Array]:
+        """Accuracies of networks (n, length), predicted as those of answers are, and typical errors; both (n,)."""
         if isinstance(self.evaluator, RuleEvaluator):
             predicted, error = self.evaluator.expected(tokens)
         else:

@@ -91,8 +91,8 @@ def train_policy(
 
     `memory` is searched and learnt from, if one is given and the settings ask for examples; it is left with the
     best networks that were met. `report` is called with the share of the work done after each step, and `watch` with
-    its figures: `loss`, `entropy` (of a drawn network's choices together) and `kept`, the share of the networks drawn
-    that keep their budget.
+    its figures: `loss`, `entropy` (of a drawn network's choices together), `kept`, the share of the networks drawn
+    that keep their budget, and `used`, the share of it that they cost on average.
     """
     import torch
 
@@ -124,8 +124,9 @@ def train_policy(
         if report is not None:
             report((step + 1) / settings.steps)
         if watch is not None:
-            kept = float(np.mean(costs(tokens) <= np.repeat(budgets, settings.group)))
-            watch(step + 1, {"loss": float(loss.detach()), "entropy": float(entropy), "kept": kept})
+            share = costs(tokens) / np.repeat(budgets, settings.group)
+            kept, used = float(np.mean(share <= 1)), float(np.mean(share))
+            watch(step + 1, {"loss": float(loss.detach()), "entropy": float(entropy), "kept": kept, "used": used})
     return network.policy(temperature=settings.temperature)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lut.calibration.threads import one_thread
-from lut.files import require_writable
+from lut.files import replacing, require_writable
 from lut.table import LatencyTable
 from pnag.accuracy.archive import SHIPPED, AccuracyArchive
 from pnag.accuracy.network import AccuracyNetwork
@@ -29,7 +30,7 @@ from pnag.runs.plan import Plan
 from pnag.runs.plots import PlottedNetwork, plot_networks
 from pnag.runs.published import predicted_archive, read_published
 from pnag.runs.request import TrainRequest
-from pnag.runs.run import ANSWERS, ARCHIVE, GENERATOR, LOCK, MANIFEST, PLOT, ROUNDS, TABLE, Run, sha256_of
+from pnag.runs.run import ANSWERS, ARCHIVE, GENERATOR, LEARNING, LOCK, MANIFEST, PLOT, ROUNDS, TABLE, Run, sha256_of
 from pnag.runs.supernet_stage import ProgressOf, SupernetStage
 from pnag.space.sampling import sample_archive
 from pnag.space.search_space import SearchSpace
@@ -276,10 +277,12 @@ class _Pipeline:
                 return generator, archive
             self.tell(f"{self.run.directory} has another table now: its accuracies stay, the generator is learnt again")
         with self.run.stage("generator") as record:
-            generator = self._learn(archive)
+            steps: list[Mapping[str, float]] = []
+            generator = self._learn(archive, self._recording(steps))
             if self.request.data and archive.source.get("supernet") == (self.run.done("supernet") or {}).get("sha256"):
                 generator = generator.judged_by(self._reached)
             self._keep_table()
+            self._keep_steps(steps)
             generator.save(self.run.place)
             archive = AccuracyArchive.load(self.run.path(ARCHIVE), self.space)
             record |= {"path": GENERATOR, "sha256": sha256_of(self.run.path(GENERATOR)), "n": len(archive)}
@@ -294,7 +297,26 @@ class _Pipeline:
             self.table.save(self.run.path(TABLE))
             record |= {"path": TABLE, "from": str(self.request.table), "sha256": self.table.content_sha256}
 
-    def _learn(self, archive: AccuracyArchive) -> Generator:
+    def _recording(self, steps: list[Mapping[str, float]]) -> Watch:
+        """What adds the figures of a step to `steps`, and tells them to whom watches."""
+
+        def watch(step: int, figures: Mapping[str, float]) -> None:
+            steps.append({"step": step, **figures})
+            if self.watch is not None:
+                self.watch(step, figures)
+
+        return watch
+
+    def _keep_steps(self, steps: Sequence[Mapping[str, float]]) -> None:
+        """How the generator's training went; nothing of methods that have no such training."""
+        path = self.run.path(LEARNING)
+        path.unlink(missing_ok=True)
+        if steps:
+            with replacing(path) as temporary:
+                rounded = ({name: round(value, 6) for name, value in step.items()} for step in steps)
+                temporary.write_text("".join(json.dumps(step) + "\n" for step in rounded), encoding="utf-8")
+
+    def _learn(self, archive: AccuracyArchive, record: Watch) -> Generator:
         """Train evaluator and generator, in rounds where these were asked for and have something to ask."""
         fidelity = self.table.metadata.fidelity
         if fidelity is None:
@@ -304,7 +326,7 @@ class _Pipeline:
         options: dict[str, Any] = {
             "method": self.request.method,
             "seed": self.request.seed,
-            "watch": self.watch,
+            "watch": record,
             "residuals": fidelity.residuals if fidelity else (),
             "metadata": {
                 "table_sha256": self.table.content_sha256,

@@ -10,6 +10,7 @@
         answers.parquet    answers to some budgets, evaluated to tell how far predictions of chosen networks are off
         table.parquet      the latency table that was learnt from
         generator.npz      evaluator and generator: all that pnag-generate needs
+        learning.jsonl     the steps of the generator's training, for methods that train one over all budgets
         finetuned/         networks that were trained by themselves, each in a folder of its own
         networks.png       evaluated and generated networks, latency against accuracy
         .fresh/            a run that is to take this one's place, until it has a finished stage
@@ -43,6 +44,7 @@ IMAGES = "images.npz"
 ROUNDS = "rounds.json"
 ANSWERS = "answers.parquet"
 FINETUNED = "finetuned"
+LEARNING = "learning.jsonl"
 GENERATOR = "generator.npz"
 PLOT = "networks.png"
 LOCK = "run.lock"
@@ -210,7 +212,7 @@ def _finish_replacing(directory: Path) -> None:
 
 def _clear(directory: Path) -> None:
     """Remove what a run made, and nothing else that may lie there."""
-    for name in (MANIFEST, GENERATOR, ARCHIVE, TABLE, PLOT, IMAGES, ROUNDS, ANSWERS):
+    for name in (MANIFEST, GENERATOR, LEARNING, ARCHIVE, TABLE, PLOT, IMAGES, ROUNDS, ANSWERS):
         (directory / name).unlink(missing_ok=True)
     for journal in (*directory.glob(f"{ARCHIVE}.journal-*"), *directory.glob(f"{ANSWERS}.journal-*")):
         journal.unlink()

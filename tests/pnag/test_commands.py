@@ -17,18 +17,22 @@ from pnag.accuracy.archive import AccuracyArchive
 from pnag.delivery.metadata import read_metadata
 from pnag.generator.generate import Generator
 from pnag.runs.run import GENERATOR, MANIFEST, TABLE
+from pnag.runs.run import Run as RunFolder
 from pnag.space.architecture import Architecture
 from pnag.space.sampling import sample_spread
 from pnag.space.spaces import load_space
 from profiler.measure.session import Sampling
 from profiler.measure.stopping import StopSettings
 from profiler.verification import networks as measure_networks
+from tests.browser import CHROMIUM, Browser
 from tests.json_documents import assert_documented
+from tests.pages import Page
 from tests.pnag.commands import Ended, Run, runner
 from tests.pnag.tiny import random_supernet
 from tests.tables import made_up_table
 
 SPACE = load_space("ofa-mbv3-w0.25", resolution=32, classes=10)
+MISSING = "What is not in this report"
 
 
 @pytest.fixture(scope="module")
@@ -271,3 +275,45 @@ def test_a_manifest_names_every_stage(run: Path) -> None:
     manifest = json.loads((run / "run.json").read_text())
     assert set(manifest["stages"]) == {"table", "archive", "generator"}
     assert all("sha256" in record for record in manifest["stages"].values())
+
+
+def test_a_report_shows_table_run_and_answers(generate: Run, train: Run, table: Path, archive: Path, run: Path) -> None:
+    page_of, answers = run.with_name("train.html"), run.with_name("answers.html")
+    assert train("--lut", table, "--accuracy", archive, "--out", run, "--report", page_of).code == 0
+    exported = run.with_name("net.json")
+    ended = generate("3.2", "4", "--from", run, "--export", exported, "--report", answers, "--json")
+    assert ended.code == 0
+    for path in (page_of, answers):
+        page = Page.read(path)
+        assert path.stat().st_size < 5_000_000
+        assert page.titles[:2] == ["Device and session", "What each block costs"]
+        assert page.titles[-4:] == ["Training", "The frontier", "Networks, hashes and commands", MISSING]
+        assert page.loaded == ["data:,"]
+        assert LatencyTable.load(table).content_sha256 in page.codes
+        assert RunFolder.load(run).stages["generator"]["sha256"] in page.codes
+        assert any(code.startswith(f"pnag-train --lut {table} --accuracy FILE") for code in page.codes)
+        assert [item for item in page.items if item.startswith("No supernet was trained")]
+    for network in ended.document["networks"]:
+        (row,) = (
+            row for row in page.rows if row[-1] == network["architecture"] and row[0] == f"{network['budget_ms']:g}"
+        )
+        assert float(row[1]) == pytest.approx(network["cost_ms"], rel=1e-4)
+        assert page.row_of(network["exports"][0]["sha256"])[1] == network["exports"][0]["path"]
+    if CHROMIUM is not None:
+        with Browser() as browser:
+            browser.open(answers)
+            assert browser.complaints == []
+            assert browser.asked == [answers.resolve().as_uri()]
+            assert sum(count > 1000 for count in browser.painted()) >= page.plots
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+    generate: Run, train: Run, table: Path, run: Path
+) -> None:
+    for ended in (
+        train("--lut", table, "--out", run.with_name("never"), "--report", run.with_name("r.txt")),
+        generate("3.2", "--from", run, "--report", run.with_name("r.txt")),
+    ):
+        assert ended.code == 2
+        assert ended.says("r.txt is no page by its suffix; end it in .html")
+    assert not run.with_name("never").exists()

@@ -10,6 +10,7 @@ from lut.table import LatencyTable
 from pnag.space.search_space import SearchSpace
 from profiler.cli import app
 from profiler.console import run_app
+from tests.pages import Page
 
 SMALL = ("--resolution", "32", "--classes", "10", "--calibrate", "8", "--holdout", "4")
 
@@ -51,6 +52,17 @@ def test_a_table_is_written_where_the_readme_says(fake, profile, tmp_path):
     assert (table.metadata.resolution, table.metadata.classes, table.metadata.batch) == (32, 10, 1)
     assert "93 measured, 0 failed" in out
     assert sorted(path.name for path in (tmp_path / "lut").iterdir()) == ["fake.parquet", "fake.visits.gz"]
+
+
+def test_a_report_of_the_session_joins_the_table(fake, profile, tmp_path):
+    status, _, err = profile("--device", fake(), *SMALL, "--report", "pages/r.html")
+    page = Page.read(tmp_path / "pages" / "r.html")
+    assert (status, "report written to pages/r.html" in err) == (0, True)
+    assert "The device over time" in page.titles
+    assert LatencyTable.load(tmp_path / "lut" / "fake.parquet").content_sha256 in page.codes
+    status, _, err = profile("--device", fake(), *SMALL, "--out", "x.parquet", "--report", "r.pdf")
+    assert (status, (tmp_path / "x.parquet").exists()) == (2, False)
+    assert "r.pdf is no page by its suffix; end it in .html" in err
 
 
 def test_blocks_of_several_resolutions_make_one_table(fake, profile, tmp_path):

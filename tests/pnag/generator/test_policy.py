@@ -113,6 +113,7 @@ def test_training_learns_good_networks_for_each_budget(examples):
     first, last = told[0][1], told[-1][1]
     assert last["kept"] > max(0.85, first["kept"])
     assert last["entropy"] < first["entropy"]
+    assert 0.5 < last["used"] < 1.05
 
 
 def test_the_same_seed_gives_the_same_generator():
