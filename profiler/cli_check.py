@@ -99,7 +99,8 @@ def _needs(spec: DeviceSpec, options: dict[str, Any]) -> list[Finding]:
     if spec.backend != "android":
         return []
     given = {**spec.options, **{name: value for name, value in options.items() if value is not None}}
-    from devices.android.adb.transport import Address, is_listening, usb_address
+    from devices.android.adb.errors import require_phone
+    from devices.android.adb.transport import Address, require_attached
     from devices.android.elf import read_elf
     from devices.android.tool import find_tool
 
@@ -107,10 +108,10 @@ def _needs(spec: DeviceSpec, options: dict[str, Any]) -> list[Finding]:
         read_elf(find_tool(given.get("benchmark_model")))
 
     def reach() -> None:
-        if not given.get("adb"):
-            usb_address(given.get("serial"))
-        elif not is_listening(address := Address.parse(str(given["adb"]))):
-            raise DeviceError(f"nothing listens at {address}; run 'adb tcpip 5555' over USB once, check the address")
+        if given.get("adb"):
+            require_phone(Address.parse(str(given["adb"])))
+        else:
+            require_attached(given.get("serial"))
 
     return [
         _tried("tool", lambda: f"{find_tool(given.get('benchmark_model'))} is an executable", tool),

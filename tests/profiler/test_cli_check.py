@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +35,33 @@ def test_all_that_is_missing_is_said_together(tmp_path, monkeypatch, home, capsy
     assert wrong.keys() == {"table", "space", "tool", "way to the phone", "device"}
     assert "--benchmark-model" in wrong["tool"]
     assert "nothing listens at 127.0.0.1:1" in wrong["way to the phone"]
+
+
+def test_what_answers_at_an_address_is_no_phone(tmp_path, home):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        threading.Thread(target=greet, args=(server, b"Android Console: type auth\r\n"), daemon=True).start()
+        wrong = problems(load_spec("android"), tmp_path, adb=f"127.0.0.1:{port}")
+    assert f"an emulator's console; give the port after it, {port + 1}" in wrong["way to the phone"]
+    assert "--benchmark-model" in wrong["tool"]
+
+
+def greet(server: socket.socket, words: bytes) -> None:
+    for _ in range(2):
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(words)
+
+
+def test_phones_on_usb_are_looked_for(tmp_path, phone, home, usb):
+    android = load_spec("android")
+    assert "plug it in and turn on USB debugging" in problems(android, tmp_path)["way to the phone"]
+    usb.attach("A1", phone)
+    assert "way to the phone" not in problems(android, tmp_path)
+    assert (
+        "no phone with the serial B2 is on USB; there are A1"
+        in problems(android, tmp_path, serial="B2")["way to the phone"]
+    )
 
 
 def test_a_phone_is_looked_at(tmp_path, phone, home, tool):

@@ -8,7 +8,7 @@ import struct
 
 from adb_shell import exceptions
 
-from devices.android.adb.transport import Address, greeting
+from devices.android.adb.transport import Address, greeting, is_listening
 from devices.errors import AuthorizationError, DeviceError, RuntimeUnavailableError
 
 _STLS = "1397511251"  # 'STLS' as a number: the phone wants to talk TLS, which adb-shell does not know
@@ -76,6 +76,24 @@ def _by_greeting(said: bytes, address: Address) -> DeviceError | None:
     return RuntimeUnavailableError(f"{address} is {name}, not a phone; give the phone's own address, port 5555")
 
 
+def require_phone(address: Address) -> None:
+    """Raise `RuntimeUnavailableError` where nothing listens at a TCP address, or something that is surely no phone."""
+    if not is_listening(address):
+        raise RuntimeUnavailableError(
+            f"nothing listens at {address}; run 'adb tcpip {address.port}' over USB once, check the address"
+        )
+    if address.port == _ADB_SERVER_PORT:
+        raise _adb_server(address)
+    if other := _by_greeting(greeting(address), address):
+        raise other
+
+
+def _adb_server(address: Address) -> DeviceError:
+    return RuntimeUnavailableError(
+        f"{address} is where an adb server listens, not a phone; give the phone's own address, port 5555"
+    )
+
+
 def _is_busy(error: Exception) -> bool:
     cause = getattr(error, "usb_error", None) or error
     return type(cause).__name__ == "USBErrorBusy"
@@ -89,9 +107,7 @@ def not_found(error: Exception, address: Address) -> DeviceError:
             f"no phone {which} is attached ({error}); plug it in and turn on USB debugging, or use --adb HOST:PORT"
         )
     if address.port == _ADB_SERVER_PORT:
-        return RuntimeUnavailableError(
-            f"{address} is where an adb server listens, not a phone; give the phone's own address, port 5555"
-        )
+        return _adb_server(address)
     if isinstance(error, OSError) and error.errno == errno.ECONNREFUSED:
         reason = "nothing listens there"
     elif other := _by_greeting(greeting(address), address):

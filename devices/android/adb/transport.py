@@ -145,6 +145,18 @@ def usb_address(serial: str | None) -> Address:
     return Address(serial=serial)
 
 
+def require_attached(serial: str | None) -> None:
+    """Raise `RuntimeUnavailableError` unless a phone is on USB, the one of that serial if it is given."""
+    usb_address(serial)
+    attached = list_usb()
+    if not attached:
+        raise RuntimeUnavailableError(
+            "no phone with USB debugging is on USB; plug it in and turn on USB debugging, or use --adb HOST:PORT"
+        )
+    if serial is not None and serial not in attached and "" not in attached:
+        raise RuntimeUnavailableError(f"no phone with the serial {serial} is on USB; there are {', '.join(attached)}")
+
+
 def greeting(address: Address, timeout_s: float = 1.0) -> bytes:
     """What something that is no phone says before it is spoken to; empty for a phone, and where nothing is heard."""
     try:
