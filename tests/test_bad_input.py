@@ -229,7 +229,7 @@ def test_a_limit_that_cannot_be(
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [("", "no budget; give one or more"), (" --frontier 1", "ask for 2 or more"), (" --frontier 0ms", "0ms")],
+    [("", "no budget; give one or more"), (" --frontier 1", "ask for 2 to 1000"), (" --frontier 0ms", "0ms")],
 )
 def test_a_question_without_budgets(commands: Callable[[str], Ended], untouched: None, words: str, says: str) -> None:
     line = f"pnag-generate --from run{words}"

@@ -99,7 +99,7 @@ def runs_on(capability: tuple[int, int], built_for: list[str]) -> bool:
     own = capability[0] * 10 + capability[1]
     for name in built_for:
         kind, _, number = name.partition("_")
-        if not number.isdigit():
+        if not number.isdecimal():
             fits = number[:-1] == str(own)
         else:
             fits = int(number) <= own and (kind == "compute" or int(number) // 10 == capability[0])

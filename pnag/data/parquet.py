@@ -102,13 +102,14 @@ def _in_order(files: Sequence[Path], folder: Path) -> tuple[Path, ...]:
             f"{shown(files[0].parent, folder)} of {printable(folder)} has shards of more than one export: "
             f"{', '.join(printable(path.name) for path in files[:4])}; keep one export's"
         )
-    missing = sorted(set(range(max(totals, default=0))) - {int(match[1]) for match in shards})
-    if missing:
+    there = {int(match[1]) for match in shards}
+    missing = next((number for number in range(max(totals, default=0)) if number not in there), None)
+    if missing is not None:
         raise DataError(
-            f"shard {missing[0]} of {max(totals)} is missing beside {shown(files[0], folder)} of {printable(folder)}; "
+            f"shard {missing} of {max(totals)} is missing beside {shown(files[0], folder)} of {printable(folder)}; "
             "fetch all of them"
         )
-    return tuple(sorted(files, key=lambda path: [int(word) if word.isdigit() else word.lower()
+    return tuple(sorted(files, key=lambda path: [int(word) if word.isdecimal() else word.lower()
                                                  for word in re.split(r"(\d+)", path.name)]))  # fmt: skip
 
 

@@ -17,22 +17,24 @@ from pnag.generator.generate import Candidate, Generator
 from pnag.search.limits import Kept
 
 POINTS = 12
-_FEWEST = 2
+_FEWEST, _MOST = 2, 1000
 
 
 def frontier_points(words: Sequence[str]) -> int | None:
     """How many budgets a frontier is asked for: the one whole number given, or `POINTS`; None where these are budgets.
 
-    Raises `BudgetError` for a number that is too small.
+    Raises `BudgetError` for a number that is too small or too large.
     """
     if not words:
         return POINTS
     if len(words) > 1 or not words[0].strip().isdecimal():
         return None
-    points = int(words[0])
-    if points < _FEWEST:
-        raise BudgetError(f"a frontier of {points} budgets is none; ask for {_FEWEST} or more, such as --frontier 12")
-    return points
+    number = words[0].strip().lstrip("0") or "0"
+    if len(number) > len(str(_MOST)) or not _FEWEST <= int(number) <= _MOST:
+        raise BudgetError(
+            f"a frontier of {number:.20} budgets cannot be listed; ask for {_FEWEST} to {_MOST}, such as --frontier 12"
+        )
+    return int(number)
 
 
 def frontier_budgets(generator: Generator, n: int, confidence: float) -> list[float]:

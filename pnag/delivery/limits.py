@@ -11,6 +11,7 @@ from typing import Any
 
 from lut.calibration.fit import FEWEST_RESIDUALS
 from lut.table import LatencyTable
+from lut.words import printable
 from pnag.delivery.files.sizes import file_sizes
 from pnag.errors import BudgetError, SpaceError
 from pnag.generator.generate import Candidate, Generator
@@ -28,12 +29,16 @@ _SIZES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0*
 
 def parse_count(text: str, option: str) -> float:
     """A number of `8M`, `500M`, `1.2G` or `8000000`. Raises `BudgetError` for anything that is not above zero."""
-    return _above_zero(_COUNT.fullmatch(text.strip()), _COUNTS, f"{option} {text} is no number", "8M or 8000000")
+    return _above_zero(
+        _COUNT.fullmatch(text.strip()), _COUNTS, f"{option} {printable(text, 60)} is no number", "8M or 8000000"
+    )
 
 
 def parse_size(text: str) -> float:
     """Bytes of `20MB`, `19.5MiB` or `500kB`. Raises `BudgetError` for anything that is not above zero."""
-    return _above_zero(_SIZE.fullmatch(text.strip()), _SIZES, f"--max-size {text} is no size", "20MB or 19.5MiB")
+    return _above_zero(
+        _SIZE.fullmatch(text.strip()), _SIZES, f"--max-size {printable(text, 60)} is no size", "20MB or 19.5MiB"
+    )
 
 
 def _above_zero(match: re.Match[str] | None, units: Mapping[str, float], wrong: str, right: str) -> float:

@@ -8,6 +8,7 @@ Source: Cai et al., Once-for-All, ICLR 2020, and its published code.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def read_published(path: Path, space: SearchSpace) -> AccuracyNetwork:
             f"once-for-all's predictor was not learnt at {missing[0]} pixels, which the table has; profile resolutions "
             f"among {', '.join(map(str, _LEARNT))}, or give another --accuracy"
         )
-    numbers = sorted({int(name.partition(".")[0]) for name in tensors if name.partition(".")[0].isdigit()})
+    numbers = sorted({int(found[0]) for name in tensors if (found := re.match(r"\d{1,6}(?=\.)", name, re.ASCII))})
     wanted = {f"{number}.{part}" for number in numbers for part in ("weight", "bias")}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     sizes = [space.units * space.layers * (len(space.kernels) + len(space.expands)) + len(_INPUTS)]

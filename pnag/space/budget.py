@@ -31,7 +31,7 @@ def check_budget(budget_ms: float, text: str | None = None) -> float:
     """The budget itself if it is a finite number above zero; `BudgetError` otherwise."""
     budget = float(budget_ms)
     if not math.isfinite(budget) or budget <= 0:
-        shown = f"{budget:g} ms" if text is None else text
+        shown = f"{budget:g} ms" if text is None else printable(text, 60)
         raise BudgetError(f"a budget of {shown} is not a time above zero; write it as 140ms, 0.14s or 140")
     return budget
 

@@ -58,7 +58,7 @@ def parse_resolutions(text: str) -> tuple[int, ...]:
     """Sides in pixels from words such as `224` or `160,192,224`. Raises `SpaceError`."""
     words = [word.strip() for word in text.split(",")]
     for word in words:
-        if not (word.isascii() and word.isdigit() and 1 <= int(word) <= MOST):
+        if not (re.fullmatch(r"\d{1,9}", word, re.ASCII) and 1 <= int(word) <= MOST):
             raise SpaceError(
                 f"{quoted(word, 40)} in --resolution {printable(text, 60)} is no number of "
                 "pixels; write 224, or 160,192,224"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -16,6 +16,7 @@ from pnag.space.search_space import SearchSpace
 from pnag.supernet.checkpoint import read_checkpoint, state_sha256, write_checkpoint
 from pnag.supernet.elastic import ElasticBlock, quicken_pointwise
 from profiler.build.modules import Network, build_block, build_network
+from profiler.console import say
 
 
 class Supernet(nn.Module):
@@ -110,15 +111,16 @@ class Supernet(nn.Module):
         write_checkpoint(path, self.state_dict(), self.space, self.data)
 
     @classmethod
-    def load(cls, path: str | Path, space: SearchSpace) -> Self:
+    def load(cls, path: str | Path, space: SearchSpace, tell: Callable[[str], None] = say) -> Self:
         """Read a supernet of `space`: our own or once-for-all's, `.pth` or `.safetensors`, in eval mode.
 
-        Raises `CheckpointError` for a file that is no state dict, or that has other tensors than this space.
+        `tell` is told where its weights are of another precision. Raises `CheckpointError` for a file that is no
+        state dict, or that has other tensors than this space.
         """
         with torch.device("meta"):
             empty = cls.__new__(cls)
             Supernet.__init__(empty, space)
-        state, data = read_checkpoint(path, space, {k: tuple(v.shape) for k, v in empty.state_dict().items()})
+        state, data = read_checkpoint(path, space, {k: tuple(v.shape) for k, v in empty.state_dict().items()}, tell)
         empty.load_state_dict(state, assign=True)
         empty.data = data
         return empty.eval()

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from lut.words import quoted
 from profiler.errors import ProfilerError
 
 NAN = float("nan")
@@ -171,13 +172,13 @@ def read_stop(text: str, settings: StopSettings = StopSettings()) -> StopSetting
     """Settings as `RULE` or `RULE,KEY=VALUE,…` change them: `settled,patience=3`. Raises `ProfilerError`."""
     name, *pairs = (part.strip() for part in text.split(","))
     if name not in RULES:
-        raise ProfilerError(f"unknown stop rule '{name:.40}'; known are {', '.join(RULES)}")
+        raise ProfilerError(f"unknown stop rule {quoted(name, 40)}; known are {', '.join(RULES)}")
     known = RULES[name].parameters
     changed: dict[str, Any] = {"rule": name}
     for pair in pairs:
         key, _, value = (part.strip() for part in pair.partition("="))
         if key not in known:
-            raise ProfilerError(f"stop rule {name} has no parameter '{key:.40}'; it has {', '.join(known)}")
+            raise ProfilerError(f"stop rule {name} has no parameter {quoted(key, 40)}; it has {', '.join(known)}")
         whole = isinstance(getattr(settings, key), int)
         try:
             number = int(value) if whole else float(value)
@@ -185,7 +186,7 @@ def read_stop(text: str, settings: StopSettings = StopSettings()) -> StopSetting
             number = math.nan
         if not (number >= (1 if whole else 0)):
             kind = "a whole number from 1 on" if whole else "a number from 0 on"
-            raise ProfilerError(f"stop rule {name}: {key} is '{value:.40}'; give {kind}")
+            raise ProfilerError(f"stop rule {name}: {key} is {quoted(value, 40)}; give {kind}")
         changed[key] = number
     least = changed.get("min_rounds", settings.min_rounds)
     if changed.get("max_rounds", least) < least:

@@ -36,7 +36,7 @@ _LONGEST_LINE = 2000
 _STATUS, _REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def fuzz(examples: int = 40) -> settings:
+def fuzz(examples: int = 25) -> settings:
     """Settings for a test whose examples are this many unless the environment asks for more."""
     more = {"derandomize": False} if EXAMPLES else {}
     return settings(

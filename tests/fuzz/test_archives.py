@@ -22,7 +22,7 @@ from lut.errors import LutError
 from lut.table import LatencyTable
 from pnag.accuracy.archive import METADATA_KEY, AccuracyArchive
 from pnag.errors import PnagError
-from tests.fuzz.harness import DAMAGE, NO_DAMAGE, bounded, damaged, fuzz, one_line, spoilt_json, texts
+from tests.fuzz.harness import DAMAGE, EXAMPLES, NO_DAMAGE, bounded, damaged, fuzz, one_line, spoilt_json, texts
 from tests.tables import TINY, made_up_table
 
 ROWS = 6
@@ -106,7 +106,7 @@ ABOUT = {
 }
 
 
-@fuzz(60)
+@fuzz(30)
 @given(
     spoilt=spoilt_columns(),
     kinds=st.dictionaries(st.sampled_from(list(columns())), st.sampled_from(TYPES), max_size=1),
@@ -148,7 +148,7 @@ def test_a_damaged_archive_of_ours_never_gives_other_numbers(tmp_path):
     made.save(path)
     content, wanted = path.read_bytes(), made.sha256
     rng = np.random.default_rng(0)
-    for _ in range(300):
+    for _ in range(1000 if EXAMPLES else 100):
         places = [(int(place), int(value)) for place, value in rng.integers(0, [len(content), 256], (2, 2))]
         path.write_bytes(damaged(content, (places, 0)))
         try:
@@ -165,7 +165,7 @@ def as_csv(spoilt: list[tuple[str, list[Any]]]) -> str:
     return file.getvalue()
 
 
-@fuzz(60)
+@fuzz(30)
 @given(spoilt=spoilt_columns(), damage=st.one_of(st.just(NO_DAMAGE), DAMAGE), bom=st.booleans())
 @example(spoilt=[("architecture", networks(2)), ("accuracy", [True, True])], damage=NO_DAMAGE, bom=False)
 @example(spoilt=[("architecture", networks(1)), ("accuracy", ["0.1234567890123456789"])], damage=NO_DAMAGE, bom=True)
@@ -175,7 +175,7 @@ def test_archives_in_csv(tmp_path, spoilt, damage, bom):
     read_csv_archive(path)
 
 
-@fuzz(60)
+@fuzz(30)
 @given(texts("architecture,accuracy\n", *(f"{name},0.5\n" for name in networks(2))))
 def test_texts_as_archives(tmp_path, text):
     path = tmp_path / "a.csv"
@@ -258,7 +258,7 @@ def spoilt_table(draw: st.DrawFn, content: pa.Table) -> pa.Table:
     return content.replace_schema_metadata({b"lut": json.dumps(about).encode()})
 
 
-@fuzz(60)
+@fuzz(30)
 @given(st.data())
 def test_spoilt_tables(table, tmp_path, data):
     _, content, sha256 = table

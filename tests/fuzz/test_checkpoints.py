@@ -154,7 +154,7 @@ def read(path: Path) -> None:
         assert torch.equal(found[name], plain[name].to(kind))
 
 
-@fuzz(60)
+@fuzz(30)
 @given(spoilt=spoilt_state(), wrapping=st.sampled_from(sorted(WRAPPINGS)), legacy=st.booleans(), data=st.data())
 def test_pickled_checkpoints(tmp_path, spoilt, wrapping, legacy, data):
     path = tmp_path / "c.pth"
@@ -210,7 +210,7 @@ ABOUT = {
 }
 
 
-@fuzz(60)
+@fuzz(30)
 @given(
     spoilt=spoilt_state(), about=st.one_of(st.none(), spoilt_json(ABOUT)), damage=st.one_of(st.just(NO_DAMAGE), DAMAGE)
 )

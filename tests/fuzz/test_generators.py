@@ -134,7 +134,7 @@ def write(path: Path, arrays: Arrays, header: bytes, *, packed: bool) -> None:
     path.write_bytes(buffer.getvalue())
 
 
-@fuzz(60)
+@fuzz(30)
 @given(data=st.data(), method=st.sampled_from(METHODS), packed=st.booleans())
 def test_spoilt_generators(generators, tmp_path, data, method, packed):
     arrays, header = generators[method]

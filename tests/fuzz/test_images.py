@@ -41,7 +41,7 @@ def png(width: int, height: int, depth: int, colour: int) -> bytes:
     )
 
 
-@fuzz(120)
+@fuzz(60)
 @given(form=st.sampled_from(FORMS), damage=DAMAGE)
 def test_damaged_pictures(form, damage):
     read(damaged(PICTURES[form], damage))
@@ -50,7 +50,7 @@ def test_damaged_pictures(form, damage):
 SIZES = st.sampled_from([0, 1, 2, 255, 4097, 13_000, 65_535, 1 << 20, (1 << 31) - 1, (1 << 32) - 1])
 
 
-@fuzz(60)
+@fuzz(30)
 @given(width=SIZES, height=SIZES, depth=st.sampled_from([1, 8, 16]), colour=st.sampled_from([0, 2, 3, 4, 6]))
 def test_pictures_that_claim_a_size(width, height, depth, colour):
     read(png(width, height, depth, colour))

@@ -36,7 +36,7 @@ VISIT = {
 LINES = st.lists(st.one_of(spoilt_json_text(VISIT), st.just(json.dumps(VISIT).encode())), max_size=4)
 
 
-@fuzz(60)
+@fuzz(30)
 @given(LINES, st.booleans())
 @example([b"[" * 100_000], True)
 @example([json.dumps(VISIT | {"times_ms": [float("nan")]}).encode()], True)
@@ -76,7 +76,7 @@ def test_texts_as_journals(tmp_path, text, raw):
 CREATED = TABLE.metadata.created
 
 
-@fuzz(60)
+@fuzz(30)
 @given(LINES, st.one_of(st.just({"visits": 1, "created": CREATED}), st.none()), st.integers(0, 60))
 def test_visits_beside_a_table(tmp_path, lines, header, cut):
     path = tmp_path / "t.visits.gz"
@@ -108,7 +108,7 @@ MANIFEST_VALUES = {
 }  # fmt: skip
 
 
-@fuzz(60)
+@fuzz(30)
 @given(spoilt_json_text(MANIFEST_VALUES))
 def test_manifests(tmp_path, content):
     (tmp_path / MANIFEST).write_bytes(content)
@@ -129,7 +129,7 @@ def plan_values() -> dict[str, Any]:
     }  # fmt: skip
 
 
-@fuzz(60)
+@fuzz(30)
 @given(spoilt_json_text(plan_values()))
 def test_plans(tmp_path, content):
     path = tmp_path / "rounds.json"
@@ -150,7 +150,7 @@ MEASURED = {
 }  # fmt: skip
 
 
-@fuzz(60)
+@fuzz(30)
 @given(st.lists(spoilt_json_text(MEASURED), max_size=3))
 def test_measured_networks(tmp_path, lines):
     (tmp_path / "measured.jsonl").write_bytes(b"\n".join(lines) + b"\n")

@@ -26,12 +26,15 @@ from lut.exchange import import_table, resolutions_in
 from lut.formats.csvfile import read_csv, write_csv
 from lut.formats.means import read_means_json, read_means_yaml
 from lut.formats.once_for_all import ofa_parts, write_ofa
+from pnag.delivery.frontier import frontier_points
+from pnag.delivery.limits import parse_count, parse_size
 from pnag.errors import PnagError
 from pnag.space.architecture import Architecture
 from pnag.space.budget import parse_budget
 from pnag.space.spaces import parse_resolutions, read_space
+from profiler.measure.stopping import read_stop
 from tests.devices.android.test_benchmark_model import OF_2019, OF_2021, OF_2025, OF_LITERT
-from tests.fuzz.harness import DAMAGE, bounded, damaged, fuzz, one_line, spoilt_text, texts
+from tests.fuzz.harness import DAMAGE, OURS, bounded, damaged, fuzz, one_line, spoilt_text, texts
 from tests.tables import TINY, made_up_metadata
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +53,7 @@ TOOL_TEXTS = st.one_of(
 )
 
 
-@fuzz(80)
+@fuzz(40)
 @given(TOOL_TEXTS, st.sampled_from([0, 0, 0, 1, 139, 255]), st.sampled_from(["xnnpack", "gpu", "none"]))
 @example("WARN: Unconsumed cmdline flags: --use_xnnpack=true\nlitert/tools\n", 0, "xnnpack")
 @example("count=" + "9" * 5000 + " avg=1\n", 0, "none")
@@ -117,7 +120,7 @@ Current cooling devices from HAL:
 """
 
 
-@fuzz(80)
+@fuzz(40)
 @given(st.one_of(spoilt_text(PHONE), texts(PHONE, "__section clocks\n", "[ro.product.cpu.abi]: [x]\n", "0-3\n")))
 @example(PHONE.replace("0-1,3", "0-999999999999"))
 @example(PHONE.replace("0-3", "0-9999"))
@@ -138,7 +141,7 @@ def test_what_a_phone_says_of_itself(text):
     assert all(mhz is None or 0 <= mhz < 1e6 for mhz in about.fields["core_max_mhz"])
 
 
-@fuzz(80)
+@fuzz(40)
 @given(
     st.one_of(
         spoilt_text(STATE), texts(STATE, "__section zones\n", f"{THERMAL}/thermal_zone0/temp:41\n", "level: 84\n")
@@ -158,15 +161,30 @@ def test_how_a_phone_is(text):
 
 @fuzz()
 @given(texts("Filesystem 1K-blocks Used Available Use% Mounted on\n", "/dev/block 100 50 50 50% /data\n"))
+@example("9" * 5000)
+@example("-" + "9" * 5000)
 def test_free_space_and_addresses(text):
     found = free_bytes(text)
     assert found is None or found >= 0
-    for parse in (Address.parse, parse_resolutions, Architecture.parse, parse_budget):
+    words_of_people = (parse_resolutions, parse_budget, computer.parse_cores, parse_size, count, stop_rule, frontier)
+    for parse in (Address.parse, Architecture.parse, *words_of_people):
         try:
             with bounded():
                 parse(text)
-        except (DeviceError, PnagError) as error:
+        except OURS as error:
             one_line(error)
+
+
+def count(text: str) -> None:
+    parse_count(text, "--max-params")
+
+
+def stop_rule(text: str) -> None:
+    read_stop(f"settled,patience={text}")
+
+
+def frontier(text: str) -> None:
+    frontier_points([text])
 
 
 # -- what this machine says of itself -----------------------------------------------------------------------
@@ -215,7 +233,7 @@ JSON = json.dumps(
 )
 
 
-@fuzz(60)
+@fuzz(30)
 @given(data=st.data(), suffix=st.sampled_from([".csv", ".yaml", ".json"]))
 def test_tables_of_others(tmp_path, data, suffix):
     valid = {".csv": CSV, ".yaml": YAML, ".json": JSON}[suffix]
@@ -277,7 +295,7 @@ SPACE = (ROOT / "examples/add_a_space/half.toml").read_text(encoding="utf-8")
 TOML_PIECES = texts("name = ", 'title = "x"\n', 'backend = "fake"\n', "[options]\n", "[match]\n")
 
 
-@fuzz(60)
+@fuzz(30)
 @given(st.one_of(spoilt_text(SPEC).map(encoded), TOML_PIECES.map(encoded), st.binary(max_size=40)))
 @example(b'name="a"\ntitle="b"\nbackend="fake"\nx = ' + b"[" * 3000)
 def test_specs_of_ones_own(tmp_path, content):
@@ -292,7 +310,7 @@ def test_specs_of_ones_own(tmp_path, content):
         one_line(error, "mine.toml")
 
 
-@fuzz(60)
+@fuzz(30)
 @given(st.one_of(spoilt_text(SPACE).map(encoded), TOML_PIECES.map(encoded), st.binary(max_size=40)))
 @example(SPACE.replace("depths = [2, 3]", "depths = [2, 4096]").encode())
 @example(SPACE.replace("kernels = [3, 5, 7]", f"kernels = {list(range(1, 400, 2))}").encode())

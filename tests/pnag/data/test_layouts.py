@@ -225,6 +225,16 @@ def test_a_missing_shard_and_two_exports_are_refused(tmp_path):
     assert "shards of more than one export" in refused(f"parquet:{tmp_path}")
 
 
+def test_a_name_may_claim_any_number_of_shards_and_hold_any_digits(tmp_path):
+    rows(tmp_path / f"train-00000-of-{'9' * 60}.parquet", 4)
+    rows(tmp_path / "test.parquet", 4)
+    assert f"shard 1 of {'9' * 60} is missing" in refused(f"parquet:{tmp_path}")
+    (tmp_path / f"train-00000-of-{'9' * 60}.parquet").unlink()
+    for name in ("train1\u00b22.parquet", "train1\u00b23.parquet"):
+        rows(tmp_path / name, 20)
+    assert len(load_data(f"parquet:{tmp_path}", resolution=32).train) > 20
+
+
 def test_several_sets_side_by_side_are_listed(tmp_path):
     for name in ("one", "two"):
         rows(tmp_path / name / "train.parquet")

@@ -14,6 +14,7 @@ from safetensors.torch import save, save_file
 from pnag.errors import CheckpointError
 from pnag.supernet.checkpoint_file import plain_name, read_tensors
 from pnag.supernet.supernet import Supernet
+from pnag.supernet.transfer import fits
 from tests.pnag.tiny import TINY_SPACE, random_supernet
 
 NET = random_supernet()
@@ -95,6 +96,8 @@ def test_other_precisions_become_float32_with_a_notice(tmp_path, capsys, kind, s
     net = Supernet.load(path, TINY_SPACE)
     name = str(kind).removeprefix("torch.")
     assert capsys.readouterr().err == f"the weights of {path.name} are {name} and int32; they are taken as float32\n"
+    assert fits(path, TINY_SPACE, ())
+    assert capsys.readouterr().err == ""  # said once, though it is read several times
     for n, tensor in net.state_dict().items():
         assert tensor.dtype == STATE[n].dtype
         assert torch.equal(tensor, cast[n].to(tensor.dtype))
