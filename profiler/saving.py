@@ -28,7 +28,8 @@ def save_unless_worse(table: LatencyTable, path: Path) -> None:
     reason = failed[0].reason if failed else ""
     if len(failed) == len(table.blocks):
         left = " (the table that is there stays)" if path.exists() else ""
-        raise NothingMeasuredError(f"no block could be measured{left}: {reason or 'there is none'}")
+        more = "; give more by --max-minutes" if reason.startswith("the time was up") else ""
+        raise NothingMeasuredError(f"no block could be measured{left}: {reason or 'there is none'}{more}")
     there = _table_at(path)
     if there is not None:
         if len(failed) > sum(entry.failed for entry in there.blocks.values()):

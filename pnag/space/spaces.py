@@ -77,7 +77,7 @@ def read_space(path: str | Path) -> SearchSpace:
         raise SpaceError(f"{path} is not valid TOML ({printable(error, 120)}); see docs/add_a_space.md") from error
     known = {f.name: f for f in fields(SearchSpace)}
     if unknown := sorted(set(values) - set(known)):
-        raise SpaceError(f"{path} has an unknown key '{unknown[0]}'; known are {', '.join(known)}")
+        raise SpaceError(f"{path} has an unknown key {quoted(unknown[0], 60)}; known are {', '.join(known)}")
     if missing := [key for key in _NEEDED if key not in values]:
         raise SpaceError(f"{path} lacks {' and '.join(missing)}; every space has a name and a width")
     name = values["name"]

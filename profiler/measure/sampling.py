@@ -8,6 +8,7 @@ from typing import Any
 
 from devices import DeviceSpec
 from devices.errors import UnknownDeviceError
+from lut.words import quoted
 from profiler.errors import ProfilerError
 from profiler.measure.session import Sampling
 from profiler.measure.stopping import StopSettings, read_stop
@@ -43,7 +44,9 @@ def sampling_for(spec: DeviceSpec, seed: int = 0, statistic: str = "quiet") -> S
             continue
         if key not in _FIELDS:
             known = ", ".join((*_FIELDS, _STOP))
-            raise UnknownDeviceError(f"{spec.where} has an unknown key '{key}' in [sampling]; known are {known}")
+            raise UnknownDeviceError(
+                f"{spec.where} has an unknown key {quoted(key, 60)} in [sampling]; known are {known}"
+            )
         lowest, numbers = (1, "whole number") if key in _WHOLE else (0, "number")
         kinds = int if key in _WHOLE else int | float
         if isinstance(value, bool) or not isinstance(value, kinds) or not lowest <= value < 1e6:

@@ -315,6 +315,7 @@ def test_specs_of_ones_own(tmp_path, content):
 @example(SPACE.replace("depths = [2, 3]", "depths = [2, 4096]").encode())
 @example(SPACE.replace("kernels = [3, 5, 7]", f"kernels = {list(range(1, 400, 2))}").encode())
 @example(SPACE.replace("width = 0.5", "width = nan").encode())
+@example(f"{SPACE}\n{'9' * 5000} = 1".encode())
 def test_spaces_of_ones_own(tmp_path, content):
     path = tmp_path / "mine.toml"
     path.write_bytes(content)

@@ -160,6 +160,7 @@ def test_a_whole_table_outlives_a_run_without_enough_time(fake, profile, tmp_pat
     status, out, err = profile("--device", fake(), *SMALL, "--seed", "3", "--max-minutes", "1e-9", "--out", "t.parquet")
     assert (status, out) == (3, "")
     assert "no block could be measured (the table that is there stays): the time was up" in err
+    assert "give more by --max-minutes" in err
     spec = fake("slow", pause_s=0.01)
     status, out, err = profile("--device", spec, *SMALL, "--max-minutes", "0.01", "--out", "t.parquet")
     assert (status, out) == (3, "")
