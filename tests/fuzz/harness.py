@@ -17,6 +17,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,7 @@ def _spoilt_at(draw: st.DrawFn, value: Any, depth: int = 0) -> Any:
         else:
             value[key] = _spoilt_at(draw, value[key], depth + 1)
         return value
-    return draw(st.sampled_from(ODD))
+    return deepcopy(draw(st.sampled_from(ODD)))  # what is drawn may be spoilt further
 
 
 @st.composite
