@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lut.errors import LutError
-from lut.table import LatencyTable
 from pnag.data.load import ImageData, load_data
 from pnag.data.split import Normalisation, Shard
 from pnag.delivery.answer import ranking_of
@@ -24,7 +22,7 @@ from pnag.delivery.weights import GivenWeights
 from pnag.errors import DataError, RunError
 from pnag.generator.generate import Candidate, Generator
 from pnag.runs.kept_images import load_images
-from pnag.runs.run import FINETUNED, IMAGES, TABLE, Run
+from pnag.runs.run import FINETUNED, IMAGES, Run, table_of
 from pnag.space.architecture import Architecture
 from pnag.space.search_space import SearchSpace
 from pnag.supernet.evaluation import accuracy, calibrated_subnet, calibration_batches
@@ -79,7 +77,7 @@ class Workshop:
         self._license = license_
         self.test_images = test_images
         self.generator = Generator.load(run.directory)
-        self.table = _table_of(run)
+        self.table = table_of(run)
         self.space = SearchSpace.from_dict(self.table.metadata.space)
         self._record = run.done("supernet")
         self._supernet: Supernet | None = None
@@ -339,15 +337,3 @@ class Workshop:
             seen += len(labels)
             advance(len(labels))
         return right / seen
-
-
-def _table_of(run: Run) -> LatencyTable:
-    """The table that a run learnt from."""
-    try:
-        table = LatencyTable.load(run.path(TABLE))
-    except LutError as error:
-        reason = str(error).partition(";")[0]
-        raise RunError(f"the latency table of {run.directory} is of no use: {reason}; train again") from error
-    if table.content_sha256 != (run.done("table") or {}).get("sha256"):
-        raise RunError(f"{run.path(TABLE)} is not the table that {run.directory} learnt from; train again")
-    return table

@@ -30,8 +30,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from lut.errors import LutError
 from lut.files import replacing, require_writable
 from lut.formats.canonical import parse_json, plain
+from lut.table import LatencyTable
 from lut.words import printable
 from pnag.errors import RunError
 
@@ -218,3 +220,15 @@ def _clear(directory: Path) -> None:
         journal.unlink()
     for name in (SUPERNET, FINETUNED):
         shutil.rmtree(directory / name, ignore_errors=True)
+
+
+def table_of(run: Run) -> LatencyTable:
+    """The table that a run learnt from."""
+    try:
+        table = LatencyTable.load(run.path(TABLE))
+    except LutError as error:
+        reason = str(error).partition(";")[0]
+        raise RunError(f"the latency table of {run.directory} is of no use: {reason}; train again") from error
+    if table.content_sha256 != (run.done("table") or {}).get("sha256"):
+        raise RunError(f"{run.path(TABLE)} is not the table that {run.directory} learnt from; train again")
+    return table

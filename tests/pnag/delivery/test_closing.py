@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pnag.delivery.closing import ATTEMPTS, Tried, best_of, close_loop, next_try
+from pnag.delivery.closing import ATTEMPTS, close_loop
 from pnag.delivery.rows import Rows, row_of
+from pnag.generator.corrected import Tried, best_of, next_try
 from pnag.generator.generate import Candidate, Generator
 from pnag.generator.learning import train_generator
 from tests.tables import TINY, made_up_table
