@@ -21,12 +21,11 @@ from devices.locks import holding
 from devices.registry import attached, option_rows, read_options
 from lut.files import require_writable
 from lut.table import LatencyTable
-from pnag.space.search_space import SearchSpace
 from pnag.space.spaces import load_space, parse_resolutions
-from profiler import progress
-from profiler.build.artefacts import ArtefactCache, ahead_of, default_cache_dir, open_factory
+from profiler import cli_zoo, progress
+from profiler.build.artefacts import ArtefactCache, default_cache_dir, open_factory
 from profiler.cli_check import Finding, check_device, look_at_places, tell
-from profiler.cli_networks import sample_units
+from profiler.cli_networks import Plan, table_plan
 from profiler.cli_targets import Target, run_each, targets
 from profiler.console import (
     DebugOption,
@@ -43,19 +42,18 @@ from profiler.console import (
 from profiler.errors import ProfilerError
 from profiler.measure.estimator import ESTIMATORS
 from profiler.measure.journal import begun_with
-from profiler.measure.plan import Unit, block_units
 from profiler.measure.sampling import sampling_for
 from profiler.measure.session import Sampling
 from profiler.measure.stopping import read_stop
 from profiler.profile import Job, Prepared, measure, prepare
-from profiler.refit import save_visits, visits_path
-from profiler.report import document, shown_table, summary
-from profiler.saving import save_unless_worse
+from profiler.report import shown_table
 
 app = new_app()
 
 # Programs may stay loaded in this share of the memory that is free.
 _MEMORY_SHARE = 0.5
+# The space, and how many whole networks calibrate and judge, unless others are asked for.
+DEFAULT, _CALIBRATE, _HOLDOUT = "ofa-mbv3-w1.2", 40, 20
 
 
 @app.command()
@@ -66,16 +64,20 @@ def profile(
     ] = "cpu",
     out: Annotated[Path | None, typer.Option(help="The table's file; lut/NAME.parquet unless given.")] = None,
     space: Annotated[
-        str, typer.Option(help="The search space: a name, or a .toml file of your own.")
-    ] = "ofa-mbv3-w1.2",
+        str | None, typer.Option(help="The search space: a name (ofa-mbv3-w1.2), or a .toml file of your own.")
+    ] = None,
     resolution: Annotated[
         str | None,
         typer.Option(metavar="R[,R...]", help="Side of the input images in pixels (224); several to choose from."),
     ] = None,
     classes: Annotated[int | None, typer.Option(help="Classes of the classifier (1000).")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images in a call.")] = None,
-    calibrate: Annotated[int, typer.Option(min=0, help="Whole networks measured to calibrate with.")] = 40,
-    holdout: Annotated[int, typer.Option(min=0, help="Whole networks measured to judge predictions by.")] = 20,
+    calibrate: Annotated[
+        int | None, typer.Option(min=0, help="Whole networks measured to calibrate with (40).")
+    ] = None,
+    holdout: Annotated[
+        int | None, typer.Option(min=0, help="Whole networks measured to judge predictions by (20).")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
     affinity: Annotated[
         str | None, typer.Option(help="Cores to measure on, such as 1 or 0,2-3; none leaves it open.")
@@ -119,6 +121,14 @@ def profile(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a page to open in a browser, also offline.")
     ] = None,
+    zoo: Annotated[
+        bool, typer.Option("--zoo", help="Measure published networks in place of blocks, see --list-zoo.")
+    ] = False,
+    zoo_only: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[,NAME...]", help="Of these only: names, patterns such as 'mnasnet*', or sources."),
+    ] = None,
+    list_zoo: Annotated[bool, typer.Option("--list-zoo", help="List the networks of --zoo.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Say in seconds all that is missing or wrong; measure nothing.")
     ] = False,
@@ -137,6 +147,9 @@ def profile(
     if list_options is not None:
         _list_options(load_spec(list_options), json)
         return None
+    if list_zoo:
+        cli_zoo.list_zoo(json=json)
+        return None
     if max_minutes is not None and not max_minutes > 0:
         raise typer.BadParameter(f"--max-minutes {max_minutes:g} is no time at all; give a positive number")
     if statistic not in ESTIMATORS:
@@ -153,9 +166,22 @@ def profile(
         return tell({device: [*places, Finding("device", problem=str(error))]}, json=json)
     if stop is not None:
         sampling = replace(sampling, stop=read_stop(stop, sampling.stop))
-    sides = None if resolution is None else parse_resolutions(resolution)
-    profiled = load_space(space, resolution=sides, classes=classes)
-    out = out if out is not None else Path("lut") / f"{spec.name}.parquet"
+    if zoo or zoo_only is not None:
+        cli_zoo.refuse_what_is_of_blocks(
+            space=space,
+            resolution=resolution,
+            classes=classes,
+            calibrate=calibrate,
+            holdout=holdout,
+            report=report,
+        )
+        plan, usual = cli_zoo.zoo_plan(zoo_only), cli_zoo.zoo_path(spec.name)
+    else:
+        sides = None if resolution is None else parse_resolutions(resolution)
+        profiled = load_space(space or DEFAULT, resolution=sides, classes=classes)
+        networks = (_CALIBRATE if calibrate is None else calibrate, _HOLDOUT if holdout is None else holdout)
+        plan, usual = table_plan(profiled, *networks, seed), Path("lut") / f"{spec.name}.parquet"
+    out = out if out is not None else usual
     chosen = targets(serial or (), adb or (), out)
     if report is not None:
         _require_reports(report, chosen)
@@ -181,19 +207,17 @@ def profile(
         backends = [
             _open(opened, spec, target, ({} if fresh else _same_cores(spec, target)) | given) for target in chosen
         ]
-        networks = (calibrate, holdout)
         jobs = [
-            _job(backend, spec, told | options, profiled, networks, sampling=sampling, allow=allow_mismatch)
-            for backend in backends
+            _job(backend, spec, told | options, plan, sampling=sampling, allow=allow_mismatch) for backend in backends
         ]
         for target in chosen:
             opened.enter_context(_alone(target))
-        prepared = _prepare(backends[0], jobs[0], spec, cache, deadline_s - time.monotonic())
+        prepared = _prepare(backends[0], plan, spec, cache, deadline_s - time.monotonic())
         runs = list(zip(chosen, backends, jobs, strict=True))
-        tables = _measure_all(runs, prepared, fresh=fresh, deadline_s=deadline_s)
+        tables = _measure_all(runs, prepared, plan, fresh=fresh, deadline_s=deadline_s)
     if report is not None:
         _write_reports(report, chosen, tables)
-    _answer(chosen, tables, time.monotonic() - started_s, json=json)
+    _answer(chosen, tables, plan, time.monotonic() - started_s, json=json)
     return None
 
 
@@ -235,35 +259,33 @@ def _job(
     backend: Backend,
     spec: DeviceSpec,
     options: Mapping[str, Any],
-    space: SearchSpace,
-    networks: tuple[int, int],
+    plan: Plan,
     *,
     sampling: Sampling,
     allow: bool,
 ) -> Job:
     found = backend.device()
-    calibrate, holdout = networks
     mismatch = spec.check(found, allow_mismatch=allow)
     if mismatch:
         say(f"going on though {mismatch}")
-    units: tuple[Unit, ...] = (*block_units(space.blocks()), *sample_units(space, calibrate, holdout, sampling.seed))
-    say(f"{found.model}: {len(units) - calibrate - holdout} blocks, {calibrate} + {holdout} networks")
+    say(f"{found.model}: {plan.words}")
     device = {"spec": spec.name, "options": options, "mismatch": mismatch}
     device = {name: value for name, value in device.items() if value}
-    return Job(space.to_dict(), space.resolution, space.classes, spec.batch, units, sampling, device)
+    return Job(plan.space, plan.resolution, plan.classes, spec.batch, plan.units, sampling, device)
 
 
-def _prepare(backend: Backend, job: Job, spec: DeviceSpec, cache: Path | None, max_s: float) -> Prepared:
-    factory = open_factory(backend.artefact_format, ArtefactCache(cache), job.batch, spec.precision)
-    with Progress("exporting", len(job.units)) as progress:
-        return prepare(job.units, factory, progress, max_s=max_s, ahead=ahead_of(backend.artefact_format, factory))
+def _prepare(backend: Backend, plan: Plan, spec: DeviceSpec, cache: Path | None, max_s: float) -> Prepared:
+    format = backend.artefact_format
+    factory = open_factory(format, ArtefactCache(cache), spec.batch, spec.precision)
+    with Progress("exporting", len(plan.units)) as progress:
+        return prepare(plan.units, plan.factory(factory), progress, max_s=max_s, ahead=plan.ahead(format, factory))
 
 
 Run = tuple[Target, Backend, Job]
 
 
 def _measure_all(
-    runs: Sequence[Run], prepared: Prepared, *, fresh: bool, deadline_s: float
+    runs: Sequence[Run], prepared: Prepared, plan: Plan, *, fresh: bool, deadline_s: float
 ) -> list[LatencyTable | Exception]:
     """The tables of all targets, measured at the same time; what went wrong in the place of one that failed."""
     memory = int(_MEMORY_SHARE * usable_memory_bytes() / len(runs))
@@ -280,8 +302,7 @@ def _measure_all(
             watcher=watcher,
             deadline_s=deadline_s,
         )
-        save_unless_worse(table, target.out)
-        save_visits(visits_path(target.out), table.metadata.created, journal.everything)
+        plan.save(table, target.out, journal)
         if not table.metadata.notes:  # what a longer run could add to stays resumable
             journal.remove()
         return table
@@ -294,12 +315,12 @@ def _measure_all(
 
 
 def _answer(
-    chosen: Sequence[Target], tables: Sequence[LatencyTable | Exception], seconds: float, *, json: bool
+    chosen: Sequence[Target], tables: Sequence[LatencyTable | Exception], plan: Plan, seconds: float, *, json: bool
 ) -> None:
     """Print what was made, then raise the first error there was."""
     made = [(target, table) for target, table in zip(chosen, tables, strict=True) if isinstance(table, LatencyTable)]
     failures = [(target, error) for target, error in zip(chosen, tables, strict=True) if isinstance(error, Exception)]
-    documents: list[dict[str, Any]] = [document(table, target.out, seconds) for target, table in made]
+    documents: list[dict[str, Any]] = [plan.document(table, target.out, seconds) for target, table in made]
     if json and len(chosen) == 1:
         print_json(documents[0])
     elif json:
@@ -307,7 +328,7 @@ def _answer(
         print_json({"tables": documents})
     else:
         for target, table in made:
-            print_text(summary(table, target.out, seconds))
+            print_text(plan.summary(table, target.out, seconds))
     for target, error in failures[1:]:
         say(f"{target.label}: {error}")
     for _, error in failures[:1]:

@@ -27,6 +27,7 @@ ROOMS = {
         "saving",
         "profile",
         "report",
+        "zoo",
     ),
     "pnag": (
         "errors",

@@ -80,6 +80,14 @@ class NetworkFactory(ArtefactFactory, Protocol):
     def of_file(self, name: str, specs: Sequence[BlockSpec], path: Path) -> Artefact:
         """A network made of these blocks that is in a file already, byte for byte."""
 
+    def of_module(
+        self, name: str, build: Callable[[], nn.Module], image: tuple[int, int, int], about: Mapping[str, Any]
+    ) -> Artefact:
+        """A network of other layers, which `build` makes, with random weights, for images of that shape (C, H, W).
+
+        A format of files keeps it in the cache: `about` (JSON values) and the image determine it. Raises `ExportError`.
+        """
+
 
 def open_factory(
     format: ArtefactFormat, cache: ArtefactCache, batch: int, precision: str = "float32"
@@ -131,6 +139,12 @@ class SpecsFactory:
     def of_file(self, name: str, specs: Sequence[BlockSpec], path: Path) -> Artefact:
         """The same."""
         return self.make(name, specs)
+
+    def of_module(
+        self, name: str, build: Callable[[], nn.Module], image: tuple[int, int, int], about: Mapping[str, Any]
+    ) -> Artefact:
+        """A name and a shape: what it costs is made up, and nothing is built."""
+        return Artefact(name, "specs", (self._batch, *image))
 
 
 def specs_factory(cache: ArtefactCache, batch: int, precision: str) -> SpecsFactory:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,18 @@ class OnnxFactory:
         """A network that is in a file already."""
         taken = activation_bytes(specs, self._batch)
         return Artefact(name, "onnx", input_shape(specs, self._batch), path, activation_bytes=taken)
+
+    def of_module(
+        self, name: str, build: Callable[[], nn.Module], image: tuple[int, int, int], about: Mapping[str, Any]
+    ) -> Artefact:
+        """A network of other layers, from the cache or freshly exported. Raises `ExportError`, `CacheError`."""
+        shape = (self._batch, *image)
+
+        def write(path: Path) -> None:
+            write_onnx(randomise(build()), shape, path, self._precision)
+
+        identity = {**self.identity(), **about, "image": list(image)}
+        return Artefact(name, "onnx", shape, self._cache.path(identity, ".onnx", write))
 
     def identity(self) -> Mapping[str, Any]:
         """What the files depend on beside their blocks: torch is the exporter too."""

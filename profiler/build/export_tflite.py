@@ -6,7 +6,7 @@ time. Other modules, and blocks that no template is known for, are converted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,19 @@ class TfliteFactory:
         batch, channels, height, width = input_shape(specs, self.batch)
         taken = activation_bytes(specs, batch)
         return Artefact(name, "tflite", (batch, height, width, channels), path, activation_bytes=taken)
+
+    def of_module(
+        self, name: str, build: Callable[[], nn.Module], image: tuple[int, int, int], about: Mapping[str, Any]
+    ) -> Artefact:
+        """A network of other layers, from the cache or freshly converted. Raises `ExportError`, `CacheError`."""
+        channels, height, width = image
+
+        def write(path: Path) -> None:
+            export_tflite(randomise(build()), (self.batch, *image), path, self.precision)
+
+        identity = {**self.identity(), **about, "image": list(image)}
+        path = self.cache.path(identity, ".tflite", write)
+        return Artefact(name, "tflite", (self.batch, height, width, channels), path)
 
     def is_cached(self, specs: Sequence[BlockSpec]) -> bool:
         """Whether `make` finds the file."""

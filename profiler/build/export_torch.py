@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,12 @@ class TorchFactory:
     def of_file(self, name: str, specs: Sequence[BlockSpec], path: Path) -> Artefact:
         """Raises `ExportError`: no file is of this format."""
         raise ExportError(f"{path.name} is no torch module in memory; measure {name} without a file")
+
+    def of_module(
+        self, name: str, build: Callable[[], nn.Module], image: tuple[int, int, int], about: Mapping[str, Any]
+    ) -> Artefact:
+        """A network of other layers as it is built."""
+        return Artefact(name, "torch", (self._batch, *image), module=randomise(build()))
 
 
 def torch_factory(cache: ArtefactCache, batch: int, precision: str) -> TorchFactory:
