@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from pnag.delivery.limits import limits_of, too_large
 from pnag.delivery.rows import Row, Rows, accuracy_of, measured_values, row_of, text_of
 from pnag.errors import InfeasibleBudgetError
 from pnag.generator.generate import CANDIDATES, Candidate, Generator
-from pnag.runs.measured import MeasuredNetwork, recall, remember, residuals_of
+from pnag.runs.measured import MeasuredNetwork, remember, with_measured
 from pnag.runs.run import FINETUNED, RUNS, Run
 from pnag.space.budget import parse_budget
 from profiler.console import (
@@ -58,6 +57,10 @@ def generate(
         ),
     ] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write budgets and networks as CSV.")] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option(metavar="ZOO", help="For each network that pnag-profile --zoo measured: ours that is as quick."),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show how each budget became a network, and where the time goes.")
     ] = False,
@@ -129,6 +132,25 @@ def generate(
     With --verify each network is measured; where one does not keep its budget, or leaves some of it, the measurement
     corrects the prediction and another is tried. Ends with 4 if none of them keeps a budget.
     """
+    limits: dict[str, Any] = {"also": also or (), "max_params": max_params, "max_macs": max_macs, "max_size": max_size}
+    reach = {"adb": adb, "serial": serial, "benchmark_model": benchmark_model}
+    given: dict[str, Any] = {name: value for name, value in reach.items() if value is not None}
+    if beside is not None:
+        from pnag import cli_beside
+
+        others = {
+            "--frontier": frontier,
+            "--report": report,
+            "--explain": explain,
+            "--export": export,
+            "--weights": weights,
+        }
+        cli_beside.refuse_beside_with({"budgets": budgets, **others, "--data": data, "--finetune": finetune})
+        cli_beside.print_pairs(
+            beside, _latest(from_), candidates=candidates, confidence=confidence, seed=seed, attempts=attempts,
+            verify=verify, allow_mismatch=allow_mismatch, limits=limits, reach=given, csv=csv, json=json,
+        )  # fmt: skip
+        return 0
     if not (budgets or frontier):
         raise typer.BadParameter("no budget; give one or more, such as 25ms, or --frontier")
     points = frontier_points(budgets or ()) if frontier else None
@@ -140,20 +162,12 @@ def generate(
     _check_finetune(finetune, weights, wanted=bool(targets or verify))
     if verify is not None:
         _check_device(verify)
-    directory = from_ if from_ is not None else Run.latest(RUNS).directory
-    generator = _with_measured(Generator.load(directory), directory)
+    directory = _latest(from_)
+    generator = with_measured(Generator.load(directory), directory)
     if points is not None:
         budgets_ms = frontier_budgets(generator, points, confidence)
         _check_targets(targets, budgets_ms)
-    further = limits_of(
-        generator,
-        confidence,
-        also=also or (),
-        max_params=max_params,
-        max_macs=max_macs,
-        max_size=max_size,
-        suffixes=[target.suffix for target in targets],
-    )
+    further = limits_of(generator, confidence, **limits, suffixes=[target.suffix for target in targets])
     with one_thread():
         found = generator.generate_many(
             budgets_ms, candidates=candidates, confidence=confidence, seed=seed, further=further
@@ -165,14 +179,17 @@ def generate(
         workshop = _open_workshop(directory, weights, data, test_images, license_)
         tune, measure = _tuning(workshop, finetune, seed), None
         if verify:
-            reach = {"adb": adb, "serial": serial, "benchmark_model": benchmark_model}
-            given: dict[str, Any] = {name: value for name, value in reach.items() if value is not None}
             measure = partial(_verify, verify, workshop, allow_mismatch=allow_mismatch, **given)
         deliver = partial(_deliver, workshop, debug=debug)
         paths = _paths(targets, budgets_ms)
         rows = _made(generator, found, rows, paths, deliver=deliver, tune=tune, measure=measure, attempts=attempts)
         _save_cards(rows)
     _save_lists(csv, report, rows, directory, confidence)
+    return _told(rows, origin, frontier=frontier, explain=explain, json=json)
+
+
+def _told(rows: Rows, origin: dict[str, Any], *, frontier: bool, explain: bool, json: bool) -> int:
+    """Print the answers, and say what was not kept; the exit code."""
     if json:
         print_json({**origin, "networks": rows})
     elif frontier and not explain:
@@ -212,10 +229,9 @@ def _save_lists(csv: Path | None, report: Path | None, rows: Rows, directory: Pa
     say(f"report written to {report}")
 
 
-def _with_measured(generator: Generator, directory: Path) -> Generator:
-    """The generator with what was measured of its answers among the residuals that margins come from."""
-    known = residuals_of(recall(directory), str(generator.metadata.get("table_sha256")))
-    return replace(generator, residuals=(*generator.residuals, *known)) if known else generator
+def _latest(given: Path | None) -> Path:
+    """The run given, else the one trained last."""
+    return given if given is not None else Run.latest(RUNS).directory
 
 
 def _paths(targets: Sequence[Path], budgets_ms: Sequence[float]) -> list[tuple[Path, ...]]:

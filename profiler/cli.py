@@ -166,21 +166,11 @@ def profile(
         return tell({device: [*places, Finding("device", problem=str(error))]}, json=json)
     if stop is not None:
         sampling = replace(sampling, stop=read_stop(stop, sampling.stop))
+    blocks = {"space": space, "resolution": resolution, "classes": classes, "calibrate": calibrate, "holdout": holdout}
     if zoo or zoo_only is not None:
-        cli_zoo.refuse_what_is_of_blocks(
-            space=space,
-            resolution=resolution,
-            classes=classes,
-            calibrate=calibrate,
-            holdout=holdout,
-            report=report,
-        )
-        plan, usual = cli_zoo.zoo_plan(zoo_only), cli_zoo.zoo_path(spec.name)
+        plan, usual = cli_zoo.zoo_plan(zoo_only, **blocks, report=report), cli_zoo.zoo_path(spec.name)
     else:
-        sides = None if resolution is None else parse_resolutions(resolution)
-        profiled = load_space(space or DEFAULT, resolution=sides, classes=classes)
-        networks = (_CALIBRATE if calibrate is None else calibrate, _HOLDOUT if holdout is None else holdout)
-        plan, usual = table_plan(profiled, *networks, seed), Path("lut") / f"{spec.name}.parquet"
+        plan, usual = _table_plan(seed, **blocks), Path("lut") / f"{spec.name}.parquet"
     out = out if out is not None else usual
     chosen = targets(serial or (), adb or (), out)
     if report is not None:
@@ -219,6 +209,23 @@ def profile(
         _write_reports(report, chosen, tables)
     _answer(chosen, tables, plan, time.monotonic() - started_s, json=json)
     return None
+
+
+def _table_plan(
+    seed: int,
+    *,
+    space: str | None,
+    resolution: str | None,
+    classes: int | None,
+    calibrate: int | None,
+    holdout: int | None,
+) -> Plan:
+    """The blocks and networks that were asked for, the usual ones where none were."""
+    sides = None if resolution is None else parse_resolutions(resolution)
+    of = load_space(space or DEFAULT, resolution=sides, classes=classes)
+    return table_plan(
+        of, _CALIBRATE if calibrate is None else calibrate, _HOLDOUT if holdout is None else holdout, seed
+    )
 
 
 def _open(opened: ExitStack, spec: DeviceSpec, target: Target, options: Mapping[str, Any]) -> Backend:

@@ -72,8 +72,9 @@ def _of_row(row: Mapping[str, str]) -> ZooNetwork:
     )
 
 
-def zoo_plan(only: str | None) -> Plan:
-    """What `--zoo` measures. Raises `ZooError`."""
+def zoo_plan(only: str | None, **others: Any) -> Plan:
+    """What `--zoo` measures. Raises `ZooError`, and `BadParameter` where one of the `others` is given."""
+    _refuse_what_is_of_blocks(**others)
     networks = zoo_networks(chosen_names(only))
 
     def save(table: LatencyTable, out: Path, journal: Journal) -> None:
@@ -93,13 +94,12 @@ def zoo_plan(only: str | None) -> Plan:
     )
 
 
-def refuse_what_is_of_blocks(**given: Any) -> None:
+def _refuse_what_is_of_blocks(**given: Any) -> None:
     """Raise `BadParameter` for an option that says which blocks are measured: the zoo's networks are as they are."""
     for name, value in given.items():
         if value is not None:
             raise typer.BadParameter(
-                f"--{name} {printable(value, 40)} is for the blocks of a space; the networks of --zoo have their own, "
-                "leave it out"
+                f"--{name} {printable(value, 40)} is for the blocks of a space, not for the networks of --zoo; leave it out"
             )
 
 

@@ -115,6 +115,16 @@ UNKNOWN_DEVICE = [
     ("pnag-generate 3.2 --from run --verify abacus", "unknown device 'abacus'; known are android, cpu"),
 ]
 
+ZOO = [
+    ("pnag-profile --device fake.toml --zoo-only abacus", "'abacus' is no network of the zoo"),
+    ("pnag-profile --device fake.toml --zoo --classes 10", "--classes 10 is for the blocks of a space"),
+    ("pnag-generate --beside none.json --from run", "cannot read none.json: No such file or directory"),
+    ("pnag-generate --beside good.csv --from run", "good.csv is no JSON"),
+    ("pnag-generate --beside run/run.json --from run", "run/run.json is no measured zoo"),
+    ("pnag-generate 3.2 --beside none.json --from run", "--beside prints pairs alone; leave budgets out"),
+    ("pnag-generate --beside none.json --verify abacus --from run", "unknown device 'abacus'"),
+]
+
 BUDGETS = [
     ("0", 2, "a budget of 0 is not a time above zero; write it as 140ms"),
     ("0ms", 2, "a budget of 0ms is not a time above zero"),
@@ -346,6 +356,11 @@ def test_a_folder_without_permission(
         assert_refused(commands(line), line, 2, f"cannot write {path}", "Permission denied; choose another place")
     finally:
         (desk / "nothing").chmod(0o755)
+
+
+@pytest.mark.parametrize(("line", "says"), ZOO)
+def test_a_zoo_that_is_none(commands: Callable[[str], Ended], untouched: None, line: str, says: str) -> None:
+    assert_refused(commands(line), line, 2, says)
 
 
 @pytest.mark.parametrize(("line", "says"), NO_RUN)

@@ -66,6 +66,12 @@ def test_documents_of_all_commands_are_told(document: Callable[[str], dict[str, 
     asked = f"pnag-generate {2 * high}ms --from run --also b.parquet={2 * high}ms --max-params 1G --export net.json"
     assert_documented("pnag-generate", document(asked))
     assert_documented("pnag-generate", document("pnag-generate --frontier 3 --from run"))
+    only = "mobilenet_v3_small,pnag-cpu-3*"
+    assert_documented("pnag-profile --zoo", document(f"pnag-profile --device fake.toml --zoo-only {only} --out z.json"))
+    for verify in ("", " --verify fake.toml --attempts 2"):
+        pairs = document(f"pnag-generate --beside z.json --from run{verify}")
+        assert_documented("pnag-generate --beside", pairs)
+    assert {row["attempts"] for row in pairs["pairs"]} <= {0, 1, 2}
 
 
 def test_a_key_that_is_not_told_and_one_that_is_missing_are_found() -> None:
