@@ -141,19 +141,9 @@ def profile(
     debug: DebugOption = False,
 ) -> int | None:
     """Measure every block of a search space on a device, and some whole networks; write the latency table."""
-    if list_devices:
-        _list_devices(adb or (), json)
+    if _listed(list_devices, list_options, list_zoo, adb or (), json=json):
         return None
-    if list_options is not None:
-        _list_options(load_spec(list_options), json)
-        return None
-    if list_zoo:
-        cli_zoo.list_zoo(json=json)
-        return None
-    if max_minutes is not None and not max_minutes > 0:
-        raise typer.BadParameter(f"--max-minutes {max_minutes:g} is no time at all; give a positive number")
-    if statistic not in ESTIMATORS:
-        raise typer.BadParameter(f"--statistic {statistic} is unknown; choose from {', '.join(ESTIMATORS)}")
+    _check_words(max_minutes, statistic)
     started_s = time.monotonic()
     deadline_s = math.inf if max_minutes is None else started_s + 60 * max_minutes
     try:
@@ -209,6 +199,25 @@ def profile(
         _write_reports(report, chosen, tables)
     _answer(chosen, tables, plan, time.monotonic() - started_s, json=json)
     return None
+
+
+def _listed(devices: bool, options_of: str | None, zoo: bool, adb: Sequence[str], *, json: bool) -> bool:
+    """Print the list that was asked for, if one was."""
+    if devices:
+        _list_devices(adb, json)
+    elif options_of is not None:
+        _list_options(load_spec(options_of), json)
+    elif zoo:
+        cli_zoo.list_zoo(json=json)
+    return devices or options_of is not None or zoo
+
+
+def _check_words(max_minutes: float | None, statistic: str) -> None:
+    """Refuse at once what is no time or no statistic."""
+    if max_minutes is not None and not max_minutes > 0:
+        raise typer.BadParameter(f"--max-minutes {max_minutes:g} is no time at all; give a positive number")
+    if statistic not in ESTIMATORS:
+        raise typer.BadParameter(f"--statistic {statistic} is unknown; choose from {', '.join(ESTIMATORS)}")
 
 
 def _table_plan(

@@ -99,7 +99,7 @@ def _refuse_what_is_of_blocks(**given: Any) -> None:
     for name, value in given.items():
         if value is not None:
             raise typer.BadParameter(
-                f"--{name} {printable(value, 40)} is for the blocks of a space, not for the networks of --zoo; leave it out"
+                f"--{name} {printable(value, 40)} is for the blocks of a space, not for networks of --zoo; leave it out"
             )
 
 
