@@ -11,13 +11,12 @@ import typer
 from devices import load_spec
 from lut.calibration.threads import one_thread
 from lut.files import require_writable
-from pnag.delivery.answer import origin_of, origin_text
+from pnag.delivery.answer import origin_of, origin_text, with_measured
 from pnag.delivery.beside.measuring import closed
 from pnag.delivery.beside.pairs import Pair, device_of, device_speed, paired
 from pnag.delivery.beside.rows import beside_rows, beside_text, counts, save_pairs, speed_text
 from pnag.delivery.limits import limits_of
 from pnag.generator.generate import Generator
-from pnag.runs.measured import with_measured
 from pnag.runs.run import Run, table_of
 from profiler.console import Progress, print_json, print_text, say
 from profiler.zoo.file import read_zoo

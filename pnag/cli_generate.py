@@ -14,14 +14,14 @@ import typer
 from devices.locks import holding
 from lut.calibration.threads import one_thread
 from lut.files import require_writable
-from pnag.delivery.answer import file_names, origin_of, origin_text
+from pnag.delivery.answer import file_names, origin_of, origin_text, with_measured
 from pnag.delivery.closing import ATTEMPTS, close_loop
 from pnag.delivery.frontier import frontier_budgets, frontier_points, frontier_text, never_worse, save_csv
 from pnag.delivery.limits import limits_of, too_large
 from pnag.delivery.rows import Row, Rows, accuracy_of, measured_values, row_of, text_of
 from pnag.errors import InfeasibleBudgetError
 from pnag.generator.generate import CANDIDATES, Candidate, Generator
-from pnag.runs.measured import MeasuredNetwork, remember, with_measured
+from pnag.runs.measured import MeasuredNetwork, remember
 from pnag.runs.run import FINETUNED, RUNS, Run
 from pnag.space.budget import parse_budget
 from profiler.console import (

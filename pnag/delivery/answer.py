@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pnag.generator.generate import Candidate, Generator
+from pnag.runs.measured import recall, residuals_of
 
 _USED = 0.9  # of the budget: below it, a person is told that there is more
+
+
+def with_measured(generator: Generator, directory: Path) -> Generator:
+    """The generator with what was measured of its run's answers among the residuals that margins come from."""
+    known = residuals_of(recall(directory), str(generator.metadata.get("table_sha256")))
+    return replace(generator, residuals=(*generator.residuals, *known)) if known else generator
 
 
 def ranking_of(candidate: Candidate, generator: Generator) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from lut.errors import LutError, TableFormatError
 from lut.journal import LineJournal, read_lines
 from lut.table import LatencyTable
 from lut.words import printable
-from pnag.generator.generate import Generator
 
 MEASURED = "measured.jsonl"
 _LONGEST_MS = 1e9
@@ -81,12 +80,6 @@ def residuals_of(networks: Sequence[MeasuredNetwork], table_sha256: str) -> tupl
     """measured / predicted - 1 of the networks that were predicted by this table, each at its latest measurement."""
     latest = {network.architecture: network.residual for network in networks if network.table_sha256 == table_sha256}
     return tuple(latest.values())
-
-
-def with_measured(generator: Generator, directory: Path) -> Generator:
-    """The generator with what was measured of its run's answers among the residuals that margins come from."""
-    known = residuals_of(recall(directory), str(generator.metadata.get("table_sha256")))
-    return replace(generator, residuals=(*generator.residuals, *known)) if known else generator
 
 
 def added_to(table: LatencyTable, networks: Sequence[MeasuredNetwork]) -> tuple[LatencyTable, int]:
