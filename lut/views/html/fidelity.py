@@ -33,8 +33,9 @@ def fidelity_section(tables: Sequence[Shown]) -> Section:
     ]
     if not drawn:
         return Section(TITLE, (), tuple(missing))
-    pieces: list[Html | Plots] = [Plots(tuple(_against(shown) for shown in drawn))]
-    pieces.append(Plots(tuple(_errors(shown) for shown in drawn)))
+    above = tuple(_against(shown) for shown in drawn)
+    below = tuple(_errors(shown, of.x_range) for shown, of in zip(drawn, above, strict=True))
+    pieces: list[Html | Plots] = [Plots(above), Plots(below)]
     pieces += [
         paragraph(shown.said(f"fidelity: {fidelity_text(shown.table.metadata.fidelity)}."), kind="note")
         for shown in drawn
@@ -67,8 +68,8 @@ def _against(shown: Shown) -> Any:
     return drawn
 
 
-def _errors(shown: Shown) -> Any:
-    drawn = chart("", "predicted by the table, ms", "error, %", height=220)
+def _errors(shown: Shown, x_range: Any) -> Any:
+    drawn = chart("", "predicted by the table, ms", "error, %", height=220, x_range=x_range)
     from bokeh.models import BoxAnnotation, Span
 
     drawn.add_layout(

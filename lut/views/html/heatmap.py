@@ -67,7 +67,7 @@ def _caption(drawn: Sequence[Shown]) -> str:
 
 
 def _map(shown: Shown, rows: Sequence[Group], scale: tuple[float, float], *, alone: bool, last: bool) -> Any:
-    from bokeh.models import ColorBar, FactorRange, LogColorMapper, LogTicker
+    from bokeh.models import BasicTickFormatter, ColorBar, FactorRange, LogColorMapper, LogTicker
     from bokeh.palettes import Viridis256
 
     columns, cost = cost_grid(rows, shown.table.costs_ms)
@@ -111,7 +111,13 @@ def _map(shown: Shown, rows: Sequence[Group], scale: tuple[float, float], *, alo
     drawn.axis.major_tick_line_color = None
     if last:
         drawn.add_layout(
-            ColorBar(color_mapper=mapper, ticker=LogTicker(mantissas=[1, 2, 5]), width=12, padding=4),
+            ColorBar(
+                color_mapper=mapper,
+                ticker=LogTicker(mantissas=[1, 2, 5]),
+                formatter=BasicTickFormatter(),
+                width=12,
+                padding=4,
+            ),
             "right",
         )
     return drawn
