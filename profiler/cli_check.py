@@ -84,12 +84,14 @@ def _room(wanted: Mapping[str, tuple[Path, int]]) -> list[Finding]:
     disks: dict[int, tuple[str, Path, int]] = {}
     for option, (folder, size) in wanted.items():
         there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-        of_disk = disks.get(there.stat().st_dev)
-        disks[there.stat().st_dev] = (option, there, size + (of_disk[2] if of_disk else 0))
+        before, _, more = disks.get(there.stat().st_dev, ("", there, 0))
+        disks[there.stat().st_dev] = (f"{before} and {option}" if before else option, there, size + more)
     findings = []
     for option, there, size in disks.values():
         free = shutil.disk_usage(there).free
-        problem = f"{free >> 20} MiB are free at {there}; make room for {size >> 20} MiB, or choose another {option}"
+        problem = (
+            f"{free >> 20} MiB are free at {there}; make room for {size >> 20} MiB, or choose other places by {option}"
+        )
         findings.append(Finding("space", f"{free >> 30} GiB are free at {there}", problem if free < size else ""))
     return findings
 

@@ -104,7 +104,7 @@ def test_each_disk_needs_room_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 5 << 20}))
     findings = look_at_places(tmp_path / "t.parquet", tmp_path / "cache")
     assert [f.problem for f in findings if f.problem] == [
-        f"5 MiB are free at {tmp_path}; make room for 305 MiB, or choose another --cache"
+        f"5 MiB are free at {tmp_path}; make room for 305 MiB, or choose other places by --out and --cache"
     ]
 
 
