@@ -129,6 +129,7 @@ def _policy(*scripts: str) -> str:
 _STYLE = """
 body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; color: #1d2329; margin: 0;
   background: #fff; }
+html { overflow-x: clip; }
 main, header { max-width: 1180px; margin: 0 auto; padding: 0 24px; }
 header { padding-top: 28px; }
 h1 { font-size: 26px; line-height: 1.25; margin: 0 0 8px; }
