@@ -91,9 +91,17 @@ def notes(zoo: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[str]:
         "brackets the best of later recipes, both by torchvision's own description.",
         f"Both sessions ran with {runtime['name']} {runtime['version']}, {runtime['precision']}, {runtime['threads']} "
         f"thread, batch {zoo['batch']}. The run learnt from a table of {pairs['device']}. {speed}",
+        f"In {apart(pairs)} of these pairs the two intervals are apart; in the others which one is the quicker is "
+        "within the measurement's error, and what is said is by the latencies themselves.",
         *([f"Not measured: {'; '.join(failed)}."] if failed else []),
         *zoo["notes"],
     ]
+
+
+def apart(pairs: Mapping[str, Any]) -> int:
+    """In how many pairs the published network's interval lies above ours."""
+    both = [pair for pair in pairs["pairs"] if pair["together_interval_ms"] is not None]
+    return sum(pair["together_interval_ms"][0] > pair["ours"]["measured_interval_ms"][1] for pair in both)
 
 
 def main(words: Sequence[str] | None = None) -> int:

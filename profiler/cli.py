@@ -156,7 +156,13 @@ def profile(
         return tell({device: [*places, Finding("device", problem=str(error))]}, json=json)
     if stop is not None:
         sampling = replace(sampling, stop=read_stop(stop, sampling.stop))
-    blocks = {"space": space, "resolution": resolution, "classes": classes, "calibrate": calibrate, "holdout": holdout}
+    blocks: dict[str, Any] = {
+        "space": space,
+        "resolution": resolution,
+        "classes": classes,
+        "calibrate": calibrate,
+        "holdout": holdout,
+    }
     if zoo or zoo_only is not None:
         plan, usual = cli_zoo.zoo_plan(zoo_only, **blocks, report=report), cli_zoo.zoo_path(spec.name)
     else:
