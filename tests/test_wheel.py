@@ -17,7 +17,7 @@ import pytest
 from tests.tables import TINY, made_up_table
 from tests.test_packaging import OURS, PROJECT, ROOT
 
-DATA = ("py.typed", "*.toml", "*.parquet", "*.npz")
+DATA = ("py.typed", "*.toml", "*.parquet", "*.npz", "*.csv")
 MOST_BYTES, MOST_SOURCE_BYTES = 4 << 20, 8 << 20
 MADE = {"build", "dist", "demo", "runs", "site"}  # at the root, by the project's commands
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_{}(sys.argv[1])"
@@ -88,7 +88,7 @@ def test_the_wheel_holds_every_module_and_all_their_data(built: tuple[Path, Path
     assert {name for name in names if ".dist-info/" not in name} == packaged()
     about = f"pnag-{PROJECT['project']['version']}.dist-info"
     assert {f"{about}/METADATA", f"{about}/licenses/LICENSE", f"{about}/entry_points.txt"} <= names
-    assert {PurePosixPath(name).suffix for name in packaged()} == {".py", ".toml", ".parquet", ".npz", ".typed"}
+    assert {PurePosixPath(name).suffix for name in packaged()} == {".py", ".typed", ".toml", ".parquet", ".npz", ".csv"}
     assert built[1].stat().st_size < MOST_BYTES
 
 
