@@ -177,7 +177,7 @@ class LatencyTable:
         rows, metadata = read_parquet(path)
         try:
             return cls._from_parts(rows, metadata)
-        except (KeyError, TypeError, ValueError, AttributeError, LutError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, LutError) as error:
             reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise TableFormatError(f"{path} is not a table this release can read: {reason}") from error
 

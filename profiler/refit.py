@@ -58,7 +58,7 @@ def load_visits(path: Path, created: str) -> tuple[Visit, ...]:
         raise JournalError(
             f"no visits at {path}; they lie beside a table that was measured, take them along"
         ) from error
-    except (OSError, EOFError, zlib.error, ValueError, TypeError, AttributeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, OverflowError, TypeError, AttributeError) as error:
         raise JournalError(f"{path} is damaged or holds no visits ({error}); profile again") from error
     if about != {"visits": _VERSION, "created": created}:
         raise JournalError(f"{path} holds the visits of another table; take those that lie beside this one")

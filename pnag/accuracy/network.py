@@ -143,5 +143,5 @@ class AccuracyNetwork:
         """Read a file of `arrays`. Raises `ArchiveError` if it is absent, damaged or of another space."""
         try:
             return cls.from_arrays(space, read_arrays(path))
-        except (OSError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (OSError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise ArchiveError(f"no model of accuracies for {space.name} in {path} ({error})") from error

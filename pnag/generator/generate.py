@@ -350,7 +350,16 @@ class Generator:
             version = header["format_version"]
             if version == FORMAT_VERSION:
                 return cls._from_parts(header, arrays)._tried()
-        except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, PnagError) as error:
+        except (
+            OSError,
+            KeyError,
+            TypeError,
+            ValueError,
+            OverflowError,
+            IndexError,
+            AttributeError,
+            PnagError,
+        ) as error:
             raise RunError(f"{path} is damaged ({printable(error, 160)}); train again") from error
         raise RunError(
             f"{path} has format version {printable(version, 20)}, not {FORMAT_VERSION}; use the matching release"

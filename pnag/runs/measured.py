@@ -72,7 +72,7 @@ def recall(directory: Path) -> list[MeasuredNetwork]:
     path = directory / MEASURED
     try:
         return [MeasuredNetwork.from_row(row) for row in read_lines(path)]
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, LutError) as error:
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, AttributeError, LutError) as error:
         raise TableFormatError(f"{path} holds no measured networks ({error}); remove it") from error
 
 

@@ -73,7 +73,7 @@ class Plan:
             return cls(first, proposed, _state(values["random_state"]))
         except RunError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, PnagError) as error:
+        except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError, PnagError) as error:
             raise RunError(f"{path} is damaged ({printable(error, 120)}); train again with --fresh") from error
 
 

@@ -139,7 +139,7 @@ class Run:
             if not all(isinstance(record, dict) for record in stages.values()):
                 raise ValueError("a stage is of another form")
             return cls(directory, asked, stages, created)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, OverflowError, KeyError, TypeError) as error:
             raise RunError(f"{path} is damaged ({printable(error, 120)}); train again with --fresh") from error
 
     @classmethod

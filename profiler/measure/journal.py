@@ -63,7 +63,7 @@ class Journal:
     def _read(self, rows: Iterable[Any]) -> tuple[Visit, ...]:
         try:
             return tuple(Visit.from_json(row) for row in rows)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, OverflowError, TypeError, AttributeError) as error:
             raise JournalError(f"{self.path} is damaged ({error}); start over with --fresh") from error
 
     def _require_same(self, theirs: Any, ours: Mapping[str, Any]) -> None:

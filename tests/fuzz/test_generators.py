@@ -160,6 +160,15 @@ def test_spoilt_generators(generators, tmp_path, data, method, packed):
         answers(generator)
 
 
+@pytest.mark.parametrize("name", ["steps", "format_version", "residuals", "constant_ms"])
+def test_a_header_with_an_endless_number(generators, tmp_path, name):
+    arrays, header = generators["policy"]
+    write(tmp_path / FILE_NAME, arrays, json.dumps(header | {name: float("inf")}).encode(), packed=False)
+    with pytest.raises(PnagError) as caught:
+        Generator.load(tmp_path)
+    one_line(caught.value, FILE_NAME)
+
+
 def answers(generator: Generator) -> None:
     """A generator that was read answers any budget, within it."""
     low, high = generator.range_ms
