@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import profiler.cli
+import profiler.cli_networks
 from devices import Artefact, Slice, load_spec
 from devices.android.opening import open_android
 from devices.errors import ConnectionLostError
@@ -61,8 +62,8 @@ def profile(
 @pytest.fixture
 def few_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Profile four blocks and no network, where what matters is something else."""
-    monkeypatch.setattr(profiler.cli, "block_units", lambda specs: block_units(sorted(specs, key=str)[:4]))
-    monkeypatch.setattr(profiler.cli, "sample_units", lambda *_: ())
+    monkeypatch.setattr(profiler.cli_networks, "block_units", lambda specs: block_units(sorted(specs, key=str)[:4]))
+    monkeypatch.setattr(profiler.cli_networks, "sample_units", lambda *_: ())
 
 
 @pytest.fixture
