@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from lut.calibration.threads import one_thread
 from pnag.accuracy.predictor import Predictor
 from pnag.errors import ArchiveError
 from pnag.generator.generate import Generator
@@ -62,8 +63,10 @@ def train_generator(
     _check_archive(space, tokens, accuracy)
     report = progress or (lambda share: None)
     policy = settings or PolicySettings(k=k)
-    problem = Problem(cost_model, tokens, accuracy, seed, policy, report, ask, tuple(searched_ms), learnt, watch)
-    generator = chosen.train(problem)
+    with one_thread() as before:
+        asked = None if ask is None else before.given(ask)
+        problem = Problem(cost_model, tokens, accuracy, seed, policy, report, asked, tuple(searched_ms), learnt, watch)
+        generator = chosen.train(problem)
     report(1.0)
     return Generator(
         costs=generator.costs,
@@ -113,10 +116,11 @@ def train_in_rounds(
         accuracy = ask(tokens)
     _check_archive(space, tokens, accuracy)
     report = progress or (lambda share: None)
-    learnt = ask_in_rounds(
-        cost_model, ask, tokens, accuracy, rounds=rounds, per_round=per_round, seed=seed,
-        report=Part(report, 0, _ROUNDS_SHARE), done=done, remember=remember,
-    )  # fmt: skip
+    with one_thread() as before:
+        learnt = ask_in_rounds(
+            cost_model, before.given(ask), tokens, accuracy, rounds=rounds, per_round=per_round, seed=seed,
+            report=Part(report, 0, _ROUNDS_SHARE), done=done, remember=remember,
+        )  # fmt: skip
     generator = train_generator(
         space, cost_model, learnt.tokens, learnt.accuracy, seed=seed, learnt=learnt.posterior.predictor,
         progress=Part(report, _ROUNDS_SHARE, 1 - _ROUNDS_SHARE), **options,

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lut.calibration.threads import one_thread
 from lut.files import replacing, require_writable
 from lut.table import LatencyTable
 from pnag.accuracy.archive import SHIPPED, AccuracyArchive
@@ -343,21 +342,19 @@ class _Pipeline:
         _, per_round = self._planned(first)
         if self.request.rounds and not per_round:
             self.tell(f"{first} accuracies are known, and --architectures asks for no more: there are no rounds")
-        with self.progress("learning", 1) as progress, one_thread() as before:
-            report, ask = shares_of(progress), before.given(self._ask)
+        with self.progress("learning", 1) as progress:
+            report = shares_of(progress)
             if not per_round:
                 options["learnt"], provenance = self._model(archive)
                 options["metadata"][PROVENANCE] = provenance.to_dict()
-                return train_generator(
-                    self.space, self.costs, tokens, accuracy,
-                    progress=report, ask=ask if self.request.data else None, **options,
-                )  # fmt: skip
+                ask = self._ask if self.request.data else None
+                return train_generator(self.space, self.costs, tokens, accuracy, progress=report, ask=ask, **options)
             plan = Plan.load(self.run.path(ROUNDS), self.space)
             proposed = plan.all_proposed(self.space)
             if len(proposed):
-                tokens, accuracy = np.concatenate([tokens, proposed]), np.append(accuracy, ask(proposed))
+                tokens, accuracy = np.concatenate([tokens, proposed]), np.append(accuracy, self._ask(proposed))
             generator, _, _ = train_in_rounds(
-                self.space, self.costs, ask, tokens=tokens, accuracy=accuracy, rounds=self.request.rounds,
+                self.space, self.costs, self._ask, tokens=tokens, accuracy=accuracy, rounds=self.request.rounds,
                 per_round=per_round, progress=report, done=plan.done, remember=self._remember, **options,
             )  # fmt: skip
             return generator

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from pnag.accuracy.predictor_fit import fit_predictor
 from pnag.errors import ArchiveError, PnagError, SpaceError
@@ -117,6 +118,27 @@ def test_rounds_end_when_the_whole_space_is_known():
     )  # fmt: skip
     assert len(tokens) == len(accuracy) == len(all_tokens())
     assert shares[-1] == 1.0
+
+
+def test_learning_is_on_one_thread_and_what_it_asks_on_all():
+    costs, known = tiny_costs(), truth(tiny_costs())
+    before, asked, learning = torch.get_num_threads(), [], []
+    torch.set_num_threads(2)
+
+    def ask(tokens):
+        asked.append(torch.get_num_threads())
+        return known.accuracy(tokens)
+
+    try:
+        train_in_rounds(
+            TINY, costs, ask, first=40, rounds=1, per_round=10, settings=QUICK,
+            progress=lambda share: learning.append(torch.get_num_threads()),
+        )  # fmt: skip
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(asked) == {2}
+    assert learning.count(1) > learning.count(2)  # what is told at the end of all is told outside
 
 
 def test_a_predictor_that_is_known_already_is_not_learnt_again():
