@@ -343,10 +343,13 @@ def run_all(
     measured_on = {**bench.card, **machine()}
     made: dict[Variant, Path] = {}
 
+    def write() -> Path:
+        return report("gpu", "The GPU", bench.rows, [_GOALS, *bench.notes], measured_on=measured_on, folder=results)
+
     def attempt(what: str, step: Callable[[], Path | None]) -> Path | None:
         """Do a step and write the report so far: what follows may be cut off."""
         path = bench.attempt(what, step)
-        report("gpu", "The GPU", bench.rows, [_GOALS, *bench.notes], measured_on=measured_on, folder=results)
+        write()
         return path
 
     for done, variant in enumerate(variants):
@@ -365,7 +368,7 @@ def run_all(
             bench.notes.append(f"{variant.name}: no time was left")
             continue
         attempt(variant.name, partial(bench.add_table, variant, bench.deadline_s))
-    return report("gpu", "The GPU", bench.rows, [_GOALS, *bench.notes], measured_on=measured_on, folder=results)
+    return write()
 
 
 def _mape(path: Path) -> float:

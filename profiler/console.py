@@ -120,8 +120,8 @@ _PLAIN = {
 def _sleep_while_waiting() -> None:
     """Threads of torch that wait for one another give their core away, unless the environment says how they wait.
 
-    They would spin: quicker by a sixth where no other work is, and slower by half where there is, as each then waits
-    for one that has no core (benchmarks/results/waiting_threads.md). Has to be said before torch is loaded.
+    They would spin: quicker by a sixth where no other work is, and half as quick where there is, as each then waits for
+    one that has no core (benchmarks/results/waiting_threads.md). Has to be said before torch is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
