@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +16,7 @@ from lut.exchange import export_table, exported_ms, import_table, require_exchan
 from lut.files import replacing
 from lut.formats.fleet import add_tables
 from lut.table import LatencyTable, TableMetadata
-from lut.version import tool_version
+from lut.version import now_text, tool_version
 from lut.views.several import compare_several, describe_several, several_document
 from lut.views.summary import (
     describe,
@@ -160,7 +159,7 @@ def report(
         raise typer.BadParameter(f"{len(tables)} tables; a report shows one, or two side by side")
     require_report(out)
     shown = [shown_table(LatencyTable.load(path), path) for path in tables]
-    write_table_report(out, shown, created=_now(), command=command_line())
+    write_table_report(out, shown, created=now_text(), command=command_line())
     document = {
         "report": str(out),
         "bytes": out.stat().st_size,
@@ -357,10 +356,6 @@ def _answer(as_json: bool, document: Mapping[str, Any], text: str) -> None:
         print_text(text)
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def _space_of(table: LatencyTable) -> SearchSpace:
     meta = table.metadata
     return replace(SearchSpace.from_dict(meta.space), resolution=meta.resolution, classes=meta.classes)
@@ -375,7 +370,7 @@ def _imported_metadata(space: SearchSpace, device: str, batch: int) -> TableMeta
         device={"name": device.strip()},
         runtime={},
         sampling={},
-        created=_now(),
+        created=now_text(),
         tool_version=tool_version(),
         notes=("imported: measured by another program, without calibration networks",),
     )

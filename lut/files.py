@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from lut.errors import OutputError
 
@@ -66,3 +68,12 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
     if error.errno and "[errno" in reason:  # pyarrow puts the system's reason behind words of its own
         reason = os.strerror(error.errno)
     return OutputError(f"cannot write {path}: {reason}; choose another place")
+
+
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as CSV, whole or not at all; a column for each name that a row has. Raises `OutputError`."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -49,6 +49,16 @@ class TableMetadata:
     fidelity: Fidelity | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def device_name(self) -> str:
+        """What the device is called; empty where that is not known."""
+        return str(self.device.get("model") or self.device.get("name") or "")
+
+    @property
+    def runtime_name(self) -> str:
+        """Runtime, version and precision, as far as they are known."""
+        return " ".join(str(self.runtime[key]) for key in ("name", "version", "precision") if self.runtime.get(key))
+
 
 @dataclass(frozen=True)
 class LatencyTable:

@@ -1,7 +1,8 @@
-"""The version of this program, as its package metadata has it."""
+"""By which version of this program a thing is made, and when."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 
@@ -11,3 +12,8 @@ def tool_version() -> str:
         return version("pnag")
     except PackageNotFoundError:
         return "unknown"
+
+
+def now_text() -> str:
+    """The time, to the second, in UTC: when tables, reports and measurements are made."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ import typer
 from devices.locks import holding
 from lut.calibration.threads import one_thread
 from lut.files import require_writable
+from lut.version import now_text
 from pnag.delivery.answer import file_names, origin_of, origin_text, with_measured
 from pnag.delivery.closing import ATTEMPTS, close_loop
 from pnag.delivery.frontier import frontier_budgets, frontier_points, frontier_text, never_worse, save_csv
@@ -225,7 +225,7 @@ def _save_lists(csv: Path | None, report: Path | None, rows: Rows, directory: Pa
 
     of = RunSource(Run.load(directory), rows, confidence, made_by=command_line())
     with one_thread():
-        write_run_report(report, of, created=datetime.now(UTC).isoformat(timespec="seconds"))
+        write_run_report(report, of, created=now_text())
     say(f"report written to {report}")
 
 
@@ -431,7 +431,7 @@ def _verify(
         file = measured.files.get(str(index))
         row.update(measured_values(result, row["budget_ms"]), device=measured.device.model, measured_with=how)
         row["measured_file"] = None if file is None else str(file)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = now_text()
     remember(
         workshop.run.directory,
         [

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from devices.locks import holding
+from lut.version import now_text
 from pnag.delivery.feasible import feasible_networks, feasible_text
 from pnag.runs.run import RUNS
 from profiler.console import (
@@ -125,7 +125,7 @@ def _write_report(report: Path, trained: Trained) -> None:
     from pnag.reporting.source import RunSource
 
     of = RunSource(trained.run, made_by=command_line())
-    write_run_report(report, of, created=datetime.now(UTC).isoformat(timespec="seconds"))
+    write_run_report(report, of, created=now_text())
     say(f"report written to {report}")
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +20,7 @@ from devices.locks import holding
 from devices.registry import attached, option_rows, read_options
 from lut.files import require_writable
 from lut.table import LatencyTable
+from lut.version import now_text
 from pnag.space.spaces import load_space, parse_resolutions
 from profiler import cli_zoo, progress
 from profiler.build.artefacts import ArtefactCache, default_cache_dir, open_factory
@@ -369,7 +369,7 @@ def _write_reports(report: Path, chosen: Sequence[Target], tables: Sequence[Late
     """A page for each table that was made."""
     from lut.views.html.report import write_table_report
 
-    created = datetime.now(UTC).isoformat(timespec="seconds")
+    created = now_text()
     for target, table in zip(chosen, tables, strict=True):
         if isinstance(table, LatencyTable):
             path = target.named(report)

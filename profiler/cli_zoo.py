@@ -19,9 +19,7 @@ from profiler.measure.journal import Journal
 from profiler.zoo.network import TORCHVISION, ZooError, ZooNetwork
 from profiler.zoo.published import BUILDERS, published_rows, stated, torchvision_network
 from profiler.zoo.report import described, list_text, save_zoo, zoo_document, zoo_text
-from profiler.zoo.session import SPACE, ZooFactory, zoo_ahead, zoo_units
-
-_SIDE, _CLASSES = 224, 1000
+from profiler.zoo.session import CLASSES, SIDE, SPACE, ZooFactory, zoo_ahead, zoo_units
 
 
 def zoo_path(spec: str) -> Path:
@@ -83,8 +81,8 @@ def zoo_plan(only: str | None, **others: Any) -> Plan:
     return Plan(
         zoo_units(networks),
         SPACE,
-        _SIDE,
-        _CLASSES,
+        SIDE,
+        CLASSES,
         f"{len(networks)} networks of the zoo",
         save,
         lambda table, out, seconds: zoo_document(table, networks, out),

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from lut.blocks import BlockSpec
 from lut.entry import Entry
 from lut.identity import identity_of
 from lut.table import LatencyTable, TableMetadata
-from lut.version import tool_version
+from lut.version import now_text, tool_version
 from profiler.build.artefacts import Ahead, ArtefactFactory
 from profiler.errors import ExportError
 from profiler.measure.journal import Journal
@@ -220,7 +219,7 @@ def _table(
         device={"kind": found.kind, "model": found.model, **found.fields, **job.device},
         runtime=dict(backend.runtime()),
         sampling={**_finite(asdict(job.sampling)), "quality": dict(result.quality), "seconds": dict(seconds)},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=now_text(),
         tool_version=tool_version(),
         notes=tuple(notes),
     )

@@ -43,7 +43,7 @@ def add_tables(directory: str | Path, tables: Sequence[LatencyTable]) -> tuple[P
 def part_of(table: LatencyTable) -> Path:
     """Where a table lies within the data set. Its name is the session's: of a device, at a time, by a statistic."""
     meta = table.metadata
-    values = (meta.device.get("model") or meta.device.get("name"), meta.runtime.get("name"), precision_of(table))
+    values = (meta.device_name, meta.runtime.get("name"), precision_of(table))
     folders = [
         f"{name}={quote(str(value or 'unknown'), safe='')}" for name, value in zip(PARTITIONS, values, strict=True)
     ]

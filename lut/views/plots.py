@@ -176,10 +176,10 @@ def _scatter(axes: Axes, points: list[Any], **style: Any) -> None:
 
 def _title(table: LatencyTable) -> str:
     meta = table.metadata
-    device = meta.device.get("model") or meta.device.get("name") or "unknown device"
+    device = meta.device_name or "unknown device"
     runtime = " ".join(str(meta.runtime[key]) for key in ("name", "version") if meta.runtime.get(key))
     space = meta.space.get("name", "unknown space")
-    return ", ".join(filter(None, (str(device), runtime, f"{space} at {meta.resolution}", f"batch {meta.batch}")))
+    return ", ".join(filter(None, (device, runtime, f"{space} at {meta.resolution}", f"batch {meta.batch}")))
 
 
 def _require_suffix(path: str | Path) -> None:

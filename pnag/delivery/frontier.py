@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lut.files import replacing
+from lut.files import write_csv
 from pnag.errors import BudgetError
 from pnag.generator.generate import Candidate, Generator
 from pnag.search.limits import Kept
@@ -107,10 +105,4 @@ def frontier_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def save_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the table as CSV, whole or not at all. Raises `OutputError`."""
-    text = io.StringIO(newline="")
-    table = frontier_rows(rows)
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    with replacing(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_csv(path, frontier_rows(rows))

@@ -91,9 +91,8 @@ def _us(seconds: float) -> int:
 
 def _names(table: LatencyTable) -> Iterator[Event]:
     meta = table.metadata
-    runtime = " ".join(str(meta.runtime[key]) for key in ("name", "version", "precision") if meta.runtime.get(key))
-    device = meta.device.get("model") or meta.device.get("name") or "unknown device"
-    yield _metadata("process_name", 0, {"name": f"{device}, {runtime or 'unknown runtime'}"})
+    device, runtime = meta.device_name or "unknown device", meta.runtime_name or "unknown runtime"
+    yield _metadata("process_name", 0, {"name": f"{device}, {runtime}"})
     yield _metadata("process_labels", 0, {"labels": f"table {table.content_sha256[:12]}, {meta.created}"})
     for track, number in TRACKS.items():
         yield _metadata("thread_name", number, {"name": track})

@@ -11,6 +11,7 @@ from typing import Any
 from lut.entry import Entry
 from lut.files import replacing
 from lut.table import LatencyTable
+from lut.views.summary import align
 from profiler.console import SCHEMA_VERSION
 from profiler.zoo.network import ZooNetwork
 
@@ -119,7 +120,7 @@ def zoo_text(document: Mapping[str, Any]) -> str:
         f"networks  {len(done)} measured, {len(rows) - len(done)} failed; {document['statistic']} latencies, "
         f"{document['seconds']:.0f} s in all",
         "",
-        *columns([_HEAD, *map(_cells, done)]),
+        *align([_HEAD, *map(_cells, done)], right=range(1, len(_HEAD))),
         *[f"failed    {row['name']}: {row['failure']}" for row in rows if row["failure"] is not None],
         *[f"note      {note}" for note in document["notes"]],
     ]  # fmt: skip
@@ -129,7 +130,7 @@ def zoo_text(document: Mapping[str, Any]) -> str:
 def list_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """The networks of the zoo that have not been measured, as `--list-zoo` prints them."""
     head = ("network", "pixels", "MACs", "parameters", "published top-1", "from")
-    return "\n".join(columns([head, *((*_about(row), row["source"]) for row in rows)]))
+    return "\n".join(align([head, *((*_about(row), row["source"]) for row in rows)], right=range(1, len(head))))
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -147,13 +148,3 @@ def _about(row: Mapping[str, Any]) -> tuple[str, ...]:
         "" if params is None else f"{params / 1e6:.2f}M",
         "" if row["top1"] is None else f"{row['top1']:.2%}",
     )
-
-
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of cells, the first column to the left and the others to the right."""
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append("  ".join((first.ljust(widths[0]), *cells)).rstrip())
-    return lines

@@ -27,7 +27,7 @@ from profiler.zoo.network import TORCHVISION, ZooNetwork
 # What the device is watched by: the block of median size of the usual table.
 REFERENCE = parse_block("mbconv-i48-o48-k7-e4-s1-relu-se1@28")
 SPACE: Mapping[str, Any] = {"name": "zoo"}
-_SIDE, _CLASSES = 224, 1000
+SIDE, CLASSES = 224, 1000
 
 
 def zoo_units(networks: Sequence[ZooNetwork]) -> tuple[Unit, ...]:
@@ -37,7 +37,7 @@ def zoo_units(networks: Sequence[ZooNetwork]) -> tuple[Unit, ...]:
 
 def zoo_job(networks: Sequence[ZooNetwork], batch: int, sampling: Sampling, device: Mapping[str, Any]) -> Job:
     """What `profiler.profile.measure` is asked for."""
-    return Job(SPACE, _SIDE, _CLASSES, batch, zoo_units(networks), sampling, device)
+    return Job(SPACE, SIDE, CLASSES, batch, zoo_units(networks), sampling, device)
 
 
 class ZooFactory:

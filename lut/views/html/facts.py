@@ -32,15 +32,12 @@ def facts_section(tables: Sequence[Shown]) -> Section:
 
 def device_name(of: LatencyTable) -> str:
     """What the table's device is called."""
-    device = of.metadata.device
-    return str(device.get("model") or device.get("name") or "unknown device")
+    return of.metadata.device_name or "unknown device"
 
 
 def runtime_name(of: LatencyTable) -> str:
     """Runtime, version and precision, as far as they are known."""
-    runtime = of.metadata.runtime
-    words = [str(runtime[key]) for key in ("name", "version", "precision") if runtime.get(key)]
-    return " ".join(words) or "unknown runtime"
+    return of.metadata.runtime_name or "unknown runtime"
 
 
 def _one(shown: Shown) -> Html:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from math import isfinite
 from statistics import median
@@ -73,10 +74,7 @@ def _told(shown: Shown, readings: Sequence[Moment]) -> str:
         times = sorted(reading.median_ms for reading in readings)
         low, high = times[len(times) // 20], times[-1 - len(times) // 20]
         words += f"; {len(readings)} readings of the reference, 90 % of them from {low:.4g} to {high:.4g} ms"
-    flagged: dict[str, int] = {}
-    for visit in visits:
-        for flag in visit.flags:
-            flagged[flag] = flagged.get(flag, 0) + 1
+    flagged = Counter(flag for visit in visits for flag in visit.flags)
     if flagged:
         words += "; flags of visits: " + ", ".join(f"{flag} {count}" for flag, count in sorted(flagged.items()))
     return f"{words}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, nan
 from typing import Protocol
 
@@ -80,10 +80,7 @@ def lettered(tables: Sequence[Shown]) -> tuple[Shown, ...]:
     """The same, with letters where they are several."""
     if len(tables) == 1:
         return tuple(tables)
-    return tuple(
-        Shown(each.table, each.name, letter, each.moments, each.no_moments)
-        for letter, each in zip("ABCDEFGH", tables, strict=False)
-    )
+    return tuple(replace(each, letter=letter) for letter, each in zip("ABCDEFGH", tables, strict=False))
 
 
 def moments_of(visits: Iterable[Visited]) -> tuple[Moment, ...]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lut.files import replacing
+from lut.files import write_csv
+from lut.views.summary import align
 from pnag.delivery.answer import ranking_of
 from pnag.delivery.beside.pairs import Pair, Speed
 from pnag.generator.generate import Generator
-from profiler.zoo.report import columns
 
 _HEAD = ("network", "pixels", "latency", "top-1", "ours", "pixels", "top-1", "gain", "")
 
@@ -119,7 +117,7 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     n = counts(rows)
     unknown = f", of {n['unknown']} nothing can be said" if n["unknown"] else ""
-    lines = columns([_HEAD, *map(_cells, rows)])
+    lines = align([_HEAD, *map(_cells, rows)], right=range(1, len(_HEAD)))
     return "\n".join([f"{title}: ours is better than {n['better']} of {n['networks']}{unknown}", *lines])
 
 
@@ -137,13 +135,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def save_pairs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the pairs as CSV, whole or not at all; ours have `ours_` before their names. Raises `OutputError`."""
-    text = io.StringIO(newline="")
-    flat = [_flat(row) for row in rows]
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in flat for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    with replacing(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_csv(path, [_flat(row) for row in rows])
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
