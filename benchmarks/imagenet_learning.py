@@ -1,4 +1,4 @@
-"""PNAG on a truth of others: `python -m benchmarks.imagenet_learning --seeds 5`.
+"""PNAG on a truth of others: `python -m benchmarks.imagenet_learning --seeds 5`; other searches: `benchmarks.rivals`.
 
 Accuracies are once-for-all's published predictor's, budgets the milliseconds of their Note10 table at 224 pixels
 (`benchmarks.imagenet_truth`; without those files there is nothing to run). Every way of learning is given the same
@@ -59,14 +59,13 @@ _MEAN_GOALS = {
 
 @dataclass(frozen=True)
 class Way:
-    """A method with so many accuracies, in rounds or at once; `rows` instead of random ones, or the shipped model.
+    """PNAG with so many accuracies, in rounds or at once; `rows` instead of random ones, or the shipped model.
 
     `free`: whether architectures choose their resolution.
     """
 
     name: str
     evaluations: int
-    method: str = "pnag"
     in_rounds: bool = False
     noise: float = 0.0
     rows: bool = False
@@ -82,13 +81,6 @@ WAYS = (
     Way("the 9,289 rows at once", 0, rows=True),
     Way("the default", 0, model=True),
     Way("the default, resolution free", 0, model=True, free=True),
-    Way("additive scores, exact solver, 2,000", 2000, method="additive"),
-    Way("once-for-all's evolution, 2,000 for all budgets", 2000, method="evo-ofa"),
-    Way("regularised evolution, 2,000 for all budgets", 2000, method="evo"),
-    Way("TuNAS' absolute reward, 2,000", 2000, method="tunas"),
-    Way("MnasNet's reward, 2,000", 2000, method="nas-mo"),
-    Way("the source's own form, 2,000", 2000, method="pnag-paper"),
-    Way("random search, 2,000", 2000, method="random"),
 )
 
 
@@ -197,10 +189,9 @@ def trained(
     """The generator with all accuracies that it was learnt from."""
     space = costs.space
     assert isinstance(space, SearchSpace)
-    options: dict[str, Any] = {"seed": seed, "method": way.method, "ask": ask, "searched_ms": BUDGETS_MS}
+    options: dict[str, Any] = {"seed": seed}
     if way.in_rounds:
         first, per_round = rounds_of(way.evaluations)
-        del options["ask"]
         return train_in_rounds(space, costs, ask, first=first, rounds=ROUNDS, per_round=per_round, **options)
     if way.model:
         archive = AccuracyArchive.load(SHIPPED[DEFAULT], space)

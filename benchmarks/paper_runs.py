@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,6 @@ from pnag.generator.policy import PolicySettings
 from pnag.generator.sampler import Policy
 from pnag.search.frontier import hypervolume
 from pnag.space.cost import CostModel
-from pnag.space.sampling import sample_tilted
 from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens
 from profiler.console import Progress
@@ -42,7 +40,6 @@ IN_ROUNDS = "pnag-rounds"  # PNAG that asks for its last evaluations where it ne
 SAME = "pnag-same"  # PNAG trained on the archive as it is, so that its predictor is the truth itself
 FRONTIER_POINTS = 60
 DRAWN = 1000
-_POPULATION = 200
 
 
 @dataclass(frozen=True)
@@ -220,37 +217,3 @@ def _one_thread() -> None:
 def _read(journal: Path) -> Iterator[Outcome]:
     for row in read_lines(journal):
         yield Outcome(**{**row, "cell": Cell(**row["cell"])})
-
-
-def nsga2(setting: Setting, evaluations: int, seed: int = 0) -> tuple[Array, Array]:
-    """Costs and accuracies of the last generation of NSGA-II on the truth, each (n,), after so many evaluations.
-
-    Source: Deb et al., A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II, as pymoo has it.
-    """
-    from pymoo.algorithms.moo.nsga2 import NSGA2
-    from pymoo.core.mutation import Mutation
-    from pymoo.core.problem import Problem
-    from pymoo.operators.crossover.ux import UX
-    from pymoo.optimize import minimize
-
-    space, choices = setting.space, np.array(setting.space.token_choices)
-    lowest = np.ones(space.length, dtype=np.int64)
-    lowest[:: space.tokens_per_unit] = 0  # depths count from 0, expand ratios and kernels from 1
-
-    class Tradeoff(Problem):  # type: ignore[misc]
-        def _evaluate(self, x: Array, out: dict[str, Array], *_: Any, **__: Any) -> None:
-            tokens = space.canonical(np.asarray(x, dtype=np.int8))
-            out["F"] = np.stack([setting.costs(tokens), -setting.truth(tokens)], axis=1)
-
-    class DrawAgain(Mutation):  # type: ignore[misc]
-        def _do(self, _: Problem, x: Array, random_state: Any = None, **__: Any) -> Array:
-            fresh = lowest + (random_state.random(x.shape) * choices).astype(np.int64)
-            return np.where(random_state.random(x.shape) < 2 / space.length, fresh, x)
-
-    rng = np.random.default_rng(seed)
-    start = np.concatenate([sample_tilted(space, _POPULATION - 2, rng), space.encode(space.extremes())])
-    start = np.maximum(start, lowest)  # layers that are absent need a value for when they appear
-    algorithm = NSGA2(pop_size=_POPULATION, sampling=start.astype(np.int64), crossover=UX(), mutation=DrawAgain())
-    problem = Tradeoff(n_var=space.length, n_obj=2, xl=lowest, xu=lowest + choices - 1, vtype=int)
-    found = minimize(problem, algorithm, ("n_eval", evaluations), seed=seed)
-    return found.F[:, 0], -found.F[:, 1]

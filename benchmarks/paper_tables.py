@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.nsga2 import nsga2
 from benchmarks.paper_plots import plot_frontiers, plot_histograms
-from benchmarks.paper_runs import IN_ROUNDS, SAME, Cell, Outcome, Setting, nsga2, run_all
+from benchmarks.paper_runs import IN_ROUNDS, SAME, Cell, Outcome, Setting, run_all
 from benchmarks.report import RESULTS, machine, markdown_table, report
 from lut.calibration.student_t import student_t_quantile
 from lut.files import replacing
@@ -81,7 +82,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name, setting in settings.items():
         with Progress(f"NSGA-II, {name}", 1) as progress:
-            reference = nsga2(setting, options.reference_evaluations)
+            reference = nsga2(setting.costs, setting.truth, options.reference_evaluations)
             progress.advance(1)
         mine = [outcome for outcome in outcomes if outcome.cell.table == name]
         rows += main_rows(setting, mine)

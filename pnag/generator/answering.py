@@ -85,7 +85,7 @@ class Answers:
         drawn = pool.shape[1] - 1
         kept = (load[:, :drawn] <= 1).sum(axis=1).tolist()
         unrefined = np.where(order[:, 0] == drawn, "cheapest", "drawn").tolist()
-        if not (isinstance(self.evaluator, RuleEvaluator) and self.steps):
+        if not (isinstance(self.evaluator, RuleEvaluator) and (self.steps or self.known is not None)):
             found = [Origin(drawn, kept[row], 0, unrefined[row]) for row in range(n)]
             return ranked[:, 0], [*found]
         first = _distinct_first(ranked)[:, :_STARTS]

@@ -14,7 +14,7 @@ from pnag.errors import ArchiveError
 from pnag.generator.generate import Generator
 from pnag.generator.methods import Problem, find_method
 from pnag.generator.policy import PolicySettings
-from pnag.generator.rounds import RoundsDone, ask_in_rounds
+from pnag.generator.rounds import Learnt, RoundsDone, ask_in_rounds
 from pnag.search.evolution import Ask
 from pnag.space.cost import CostModel
 from pnag.space.search_space import SearchSpace
@@ -111,21 +111,43 @@ def train_in_rounds(
     last of these as `done`, and an archive that has grown by all proposals until then, the call goes on from there
     to the same result.
     """
-    if tokens is None or accuracy is None:
-        tokens = space.sample(first, np.random.default_rng([seed, 7]))
-        accuracy = ask(tokens)
-    _check_archive(space, tokens, accuracy)
     report = progress or (lambda share: None)
-    with one_thread() as before:
-        learnt = ask_in_rounds(
-            cost_model, before.given(ask), tokens, accuracy, rounds=rounds, per_round=per_round, seed=seed,
-            report=Part(report, 0, _ROUNDS_SHARE), done=done, remember=remember,
-        )  # fmt: skip
+    learnt = learn_in_rounds(
+        space, cost_model, ask, tokens=tokens, accuracy=accuracy, first=first, rounds=rounds, per_round=per_round,
+        seed=seed, progress=Part(report, 0, _ROUNDS_SHARE), done=done, remember=remember,
+    )  # fmt: skip
     generator = train_generator(
         space, cost_model, learnt.tokens, learnt.accuracy, seed=seed, learnt=learnt.posterior.predictor,
         progress=Part(report, _ROUNDS_SHARE, 1 - _ROUNDS_SHARE), **options,
     )  # fmt: skip
     return generator, learnt.tokens, learnt.accuracy
+
+
+def learn_in_rounds(
+    space: SearchSpace,
+    cost_model: CostModel,
+    ask: Ask,
+    *,
+    tokens: Tokens | None = None,
+    accuracy: Array | None = None,
+    first: int = FIRST_EVALUATIONS,
+    rounds: int = ROUNDS,
+    per_round: int = EVALUATIONS_PER_ROUND,
+    seed: int = 0,
+    progress: Share | None = None,
+    done: RoundsDone | None = None,
+    remember: Callable[[Tokens, RoundsDone], None] | None = None,
+) -> Learnt:
+    """The rounds of `train_in_rounds` alone: the grown archive and what it taught."""
+    if tokens is None or accuracy is None:
+        tokens = space.sample(first, np.random.default_rng([seed, 7]))
+        accuracy = ask(tokens)
+    _check_archive(space, tokens, accuracy)
+    with one_thread() as before:
+        return ask_in_rounds(
+            cost_model, before.given(ask), tokens, accuracy, rounds=rounds, per_round=per_round, seed=seed,
+            report=progress or (lambda share: None), done=done, remember=remember,
+        )  # fmt: skip
 
 
 def _check_archive(space: SearchSpace, tokens: Tokens, accuracy: Array) -> None:

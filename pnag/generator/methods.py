@@ -37,7 +37,6 @@ from profiler.progress import Part, Share, Watch
 Array = NDArray[np.float64]
 
 SEARCHED_BUDGETS = 5
-_EXAMPLE_STEPS = 3
 PREDICTOR_SHARE = 0.4  # of the time, with 2,000 architectures
 _NO_REACH = 0.02  # layers: a network that differs in one has nothing of what is known
 _SEARCH_SHARE = 0.7  # of the time that follows the predictor, where there is such a search
@@ -77,7 +76,7 @@ class Problem:
 
     def memory(self, evaluator: RuleEvaluator) -> Memory:
         """An empty one over the whole range, for a generator that learns under this evaluator."""
-        return Memory(Refiner(evaluator, self.costs, _EXAMPLE_STEPS), *self.costs.range_ms)
+        return Memory(Refiner(evaluator, self.costs, self.policy.example_exchanges), *self.costs.range_ms)
 
     def report_rest(self, share: float) -> None:
         """So much is done of the work that follows the predictor."""

@@ -40,7 +40,8 @@ class PolicySettings:
     `generations`: of the search of all budgets before the training, where accuracies can be asked without end.
     `k` anchor budgets, evenly spaced over the table's range; `between`: whether budgets between them are
     drawn too. `group` architectures per budget and step. `examples`: how many remembered networks each step
-    learns from, 0 for policy gradient alone; they need an evaluator that can be refined under.
+    learns from, 0 for policy gradient alone; they need an evaluator that can be refined under, by so many
+    `example_exchanges` each time that they are searched.
     `caution` and `headroom`: rewards count a network as too dear from so much below the budget on, and an
     example answers budgets so much above its own (fractions), so that samples at the edge keep the budget.
     `penalty`: what missing the budget costs beside the lost comparisons. `temperature`: the trained logits are
@@ -58,6 +59,7 @@ class PolicySettings:
     entropy: float = 0.01
     entropy_end: float = 0.0
     examples: int = 96
+    example_exchanges: int = 3
     search_every: int = 6
     example_weight: float = 1.0
     penalty: float = 2.0
