@@ -10,6 +10,8 @@ may be stopped at any time.
 from __future__ import annotations
 
 import argparse
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,7 +55,7 @@ class Judged:
 def main() -> None:
     """Train what is missing; write `results/rivals_TRUTH.md`."""
     options = parse()
-    before, truth = machine(), TRUTHS[options.truth](options.out)
+    started, before, truth = time.monotonic(), machine(), TRUTHS[options.truth](options.out)
     chosen = [way for way in WAYS if not options.ways or any(word in way.name for word in options.ways)]
     wanted = [(way, seed) for seed in range(options.seeds) for way in chosen]
     done: dict[tuple[str, int], Judged] = {}
@@ -62,6 +64,8 @@ def main() -> None:
         lessons = Lessons(truth, -1)
         for way, seed in wanted:
             if (way.name, seed) not in done:
+                if time.monotonic() - started > 60 * options.minutes:
+                    raise SystemExit("the time is up; the same command goes on")
                 lessons = lessons if lessons.seed == seed else Lessons(truth, seed)
                 done[way.name, seed] = judge(lessons, way)
                 lines.append([asdict(done[way.name, seed])])
@@ -79,6 +83,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--truth", choices=sorted(TRUTHS), default="imagenet")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--ways", nargs="*", help="train only those whose names contain one of these words")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no training after so many")
     parser.add_argument("--out", type=Path, default=Path("runs/rivals"))
     parser.add_argument("--folder", type=Path, default=RESULTS)
     return parser.parse_args()

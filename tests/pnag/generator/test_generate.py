@@ -278,3 +278,17 @@ def test_learning_tells_resolutions_apart():
     error = np.sqrt(np.mean((predictor(tokens) - accuracy) ** 2))
     assert error < 0.4 * accuracy.std()
     assert error == pytest.approx(predictor.error, rel=0.5)
+
+
+def test_without_exchanges_the_best_known_or_drawn_network_is_the_answer_as_it_is():
+    costs = tiny_costs()
+    networks = all_tokens()
+    generator = replace(
+        train_generator(TINY, costs, *archive(costs, 200), settings=replace(QUICK, example_exchanges=0)),
+        steps=0, known=networks,
+    )  # fmt: skip
+    budget = float(np.median(costs(networks)))
+    answer = generator.generate(budget, confidence=0.5)
+    within = networks[costs(networks) <= budget]
+    assert answer.score == pytest.approx(generator.evaluator.worth(within).max())
+    assert answer.origin.exchanges == 0
