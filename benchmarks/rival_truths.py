@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 TABLE = Path(__file__).parents[1] / "lut" / "tables" / "cpu_epyc.parquet"
 _TREES, _LEAF, _FEATURES = 200, 2, 0.3
-_BUDGETS = 8
+BUDGETS = 8
 _POPULATIONS, _GENERATIONS = 3, 150
 _FOLDS = 5
 
@@ -86,7 +86,7 @@ def cifar10_trees(out: Path) -> Truth:
     costs = SearchSpace.from_dict(table.metadata.space).cost_model(table)
     archive = AccuracyArchive.load(SHIPPED["cifar10"], costs.space)
     trees = Trees(costs.space, archive.tokens, archive.accuracy)
-    budgets = tuple(np.linspace(*costs.range_ms, _BUDGETS + 2)[1:-1].tolist())
+    budgets = tuple(np.linspace(*costs.range_ms, BUDGETS + 2)[1:-1].tolist())
     note = (
         f"The truth is {_TREES} extremely randomised trees fitted to the {len(archive):,} accuracies of the CIFAR-10 "
         f"archive, over the table {TABLE.name}; accuracies without noise. On archive rows that took no part in "
