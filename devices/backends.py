@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, cast
 
 from devices.errors import RuntimeUnavailableError, UnknownDeviceError, one_line
@@ -53,6 +52,8 @@ BACKENDS: Mapping[str, BackendEntry] = {
 
 def known_backends() -> Mapping[str, str]:
     """Names of back-ends and where they are, ours first: a package of another owner takes no name of ours."""
+    from importlib.metadata import entry_points
+
     foreign = {entry.name: entry.value for entry in entry_points(group=GROUP)}
     return foreign | {name: entry.opens for name, entry in BACKENDS.items()}
 

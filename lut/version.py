@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 
 
 def tool_version() -> str:
     """Such as `0.1.0`: what tables, runs and exported files record; `unknown` where the package is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # takes as long to load as all of our own
+
     try:
         return version("pnag")
     except PackageNotFoundError:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devices.locks import holding
 from lut.calibration.threads import one_thread
 from lut.files import require_writable
 from lut.version import now_text
@@ -335,6 +334,8 @@ def _tuning(workshop: Workshop, epochs: float | None, seed: int) -> Callable[[Se
 
 def _fine_tune(workshop: Workshop, found: Sequence[Candidate], *, epochs: float, seed: int) -> None:
     """Train each network once, by itself; a training that was interrupted goes on."""
+    from devices.locks import holding
+
     candidates = list({candidate.architecture: candidate for candidate in found}.values())
     lock = workshop.run.directory / f"{FINETUNED}.lock"
     remedy = "wait until that training has ended"

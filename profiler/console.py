@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import inspect
 import io
 import json
 import math
@@ -23,6 +24,7 @@ from typer.models import CommandFunctionType
 from lut.errors import OutputError
 from lut.version import tool_version
 from lut.words import encodable, printable
+from profiler.options import kinds_of, take_plainly
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -49,7 +51,14 @@ _LEAST_KNOWN = 0.01  # of the work, before what is left can be estimated from it
 
 
 class _Command(TyperCommand):
-    """A command that takes no option's name for another option's value."""
+    """A command that takes no option's name for another option's value, and words and paths as they are."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        kinds = kinds_of(inspect.unwrap(self.callback)) if self.callback is not None else {}
+        params = super().get_params(ctx)
+        for param in params:
+            take_plainly(param, kinds.get(param.name or ""))
+        return params
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:

@@ -19,6 +19,7 @@ ROOMS = {
     "profiler": (
         "errors",
         "progress",
+        "options",
         "console",
         "build",
         "measure",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
@@ -68,6 +67,8 @@ def parse_resolutions(text: str) -> tuple[int, ...]:
 
 def read_space(path: str | Path) -> SearchSpace:
     """The space that a TOML file describes. Raises `SpaceError` that names file, key and what may stand there."""
+    import tomllib  # for spaces of one's own only
+
     path = Path(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -232,6 +232,21 @@ def test_generating_imports_neither_torch_nor_pandas_nor_scipy(generator, tmp_pa
     assert loaded == "[]"
 
 
+def test_the_command_answers_without_what_it_does_not_need(generator, tmp_path):
+    generator.save(tmp_path)
+    code = (
+        "import sys; from pnag.cli_generate import main\n"
+        f"sys.argv = ['pnag-generate', '80ms', '--from', {str(tmp_path)!r}, '--max-params', '90M']\n"
+        "try: main()\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "budget 80 ms" in done.stdout
+    heavy = "torch pandas pyarrow scipy sklearn onnx yaml matplotlib bokeh PIL rich pydantic"  # libraries
+    heavy += " devices importlib.metadata email.message tomllib"  # each a thirtieth of the time or more
+    assert set(done.stderr.split()) & set(heavy.split()) == set()
+
+
 def test_a_pool_has_no_network_to_draw_from():
     costs = tiny_costs()
     pool = train_generator(TINY, costs, *archive(costs, 40), method="random")
