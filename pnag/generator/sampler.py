@@ -22,7 +22,7 @@ from pnag.space.tokens import Tokens, TokenSpace
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
-_CHUNK = 2048
+_CHUNK = 16384
 _AIMS, _DRAWN = 96, 192  # budgets that a calibration looks at, and samples for each
 _KEPT = 0.98  # of the samples shall keep the budget
 _BESIDE = ("anchors_ms", "aims_ms", "levels_ms")
@@ -85,28 +85,31 @@ class Policy:
         return np.concatenate(drawn) if drawn else np.zeros((0, self.space.length), dtype=np.int8)
 
     def _sample(self, budgets_ms: Array, uniforms: Array) -> Tokens:
+        """Networks of one budget that are alike so far share their state: a trained generator draws few of them."""
         space, weights, n = self.space, self.weights, len(budgets_ms)
-        depths, per_unit = np.array(space.depths), space.tokens_per_unit
-        budget = (interpolation(self.anchors_ms, budgets_ms).astype(np.float32) @ weights.vectors) @ weights.w_budget
-        hidden = np.zeros((n, weights.w_hidden.shape[0]), dtype=np.float32)
+        depths, per_unit, values = np.array(space.depths), space.tokens_per_unit, max(space.token_choices) + 1
+        asked, state = np.unique(budgets_ms, return_inverse=True)  # (states,), the state of each network (n,)
+        budget = (interpolation(self.anchors_ms, asked).astype(np.float32) @ weights.vectors) @ weights.w_budget
+        hidden = np.zeros((len(asked), weights.w_hidden.shape[0]), dtype=np.float32)
         cell = np.zeros_like(hidden)
         out = np.zeros((n, space.length), dtype=np.int8)
-        previous, depth = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        previous, depth = np.zeros(len(asked), dtype=np.int64), np.zeros(len(asked), dtype=np.int64)
         for position in range(space.length):
             gates = self._inputs[position].take(previous, axis=0)
             gates += budget
             gates += hidden @ weights.w_hidden
             hidden, cell = lstm_cell(gates, cell)
             logits = hidden @ weights.heads[position] + (weights.head_bias[position] + self._closed[position])
-            choice = _draw(logits, uniforms[:, position])
+            token = _draw(logits, state, uniforms[:, position])
             in_unit = position % per_unit
-            if position == space.units * per_unit:
-                previous = choice  # the resolution
-            elif in_unit == 0:
-                depth, previous = depths[choice], choice
-            else:
-                previous = np.where((in_unit - 1) // 2 < depth, choice + 1, 0)
-            out[:, position] = previous
+            of_layer = in_unit > 0 and position < space.units * per_unit  # else it is a depth, or the resolution
+            if of_layer:
+                token = np.where((in_unit - 1) // 2 < depth[state], token + 1, 0)
+            out[:, position] = token
+            apart, state = np.unique(state * values + token, return_inverse=True)
+            before, previous = apart // values, apart % values
+            hidden, cell, budget = hidden[before], cell[before], budget[before]
+            depth = depth[before] if of_layer else depths[np.minimum(previous, len(depths) - 1)]
         return out
 
     def aim(self, budgets_ms: Array) -> Array:
@@ -157,10 +160,11 @@ def lstm_cell(gates: Weights, cell: Weights) -> tuple[Weights, Weights]:
     return opened[:, 3 * size :] * np.tanh(cell), cell
 
 
-def _draw(logits: Weights, uniforms: Array) -> NDArray[np.int64]:
-    """One choice per row by inversion of the cumulative distribution."""
+def _draw(logits: Weights, state: NDArray[np.intp], uniforms: Array) -> NDArray[np.int64]:
+    """One choice for each network (n,), from logits of their states (states, choices), by inversion of the cumulative
+    distribution."""
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    cumulative = weights.cumsum(axis=1)
-    threshold = uniforms.astype(np.float32)[:, None] * cumulative[:, -1:]
-    drawn: NDArray[np.int64] = np.minimum((cumulative <= threshold).sum(axis=1), (weights > 0).sum(axis=1) - 1)
+    cumulative, last = weights.cumsum(axis=1), (weights > 0).sum(axis=1) - 1
+    threshold = uniforms.astype(np.float32)[:, None] * cumulative[state, -1:]
+    drawn: NDArray[np.int64] = np.minimum((cumulative[state] <= threshold).sum(axis=1), last[state])
     return drawn

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnag.accuracy.predictor import Codes, LayerCodes
+from pnag.accuracy.remembered import Remembered
 from pnag.search.evaluator import RuleEvaluator
 from pnag.search.limits import costs_by, loads
 from pnag.search.prices import layer_prices
@@ -61,11 +62,12 @@ class Refiner:
 
     def counted(self, tokens: Tokens, budgets_ms: Array) -> tuple[Tokens, Counts]:
         """The same, and how many exchanges each network took, (n,)."""
-        budgets_ms = np.atleast_2d(budgets_ms)
-        codec = LayerCodes(self.costs.space)
-        taken = np.zeros(len(tokens), dtype=np.int64)
-        codes = codec.of(tokens)
-        score = self._score(codes, budgets_ms)
+        codec, budgets_ms = LayerCodes(self.costs.space), np.atleast_2d(budgets_ms)
+        questions = np.concatenate([codec.of(tokens), budgets_ms.T], axis=1)
+        _, first, same = np.unique(questions, axis=0, return_index=True, return_inverse=True)
+        codes, budgets_ms, asked = codec.of(tokens[first]), budgets_ms[:, first], _Asked(self.evaluator)
+        taken = np.zeros(len(codes), dtype=np.int64)
+        score = self._score(asked, codes, budgets_ms)
         active = np.arange(len(codes))
         for _ in range(self.steps):
             if not len(active):
@@ -73,12 +75,13 @@ class Refiner:
             better, gained = codes[active], score[active]
             for start in range(0, len(active), _CHUNK):
                 part = slice(start, start + _CHUNK)
-                better[part], gained[part] = self._step(better[part], gained[part], budgets_ms[:, active[part]])
+                better[part], gained[part] = self._step(asked, better[part], gained[part], budgets_ms[:, active[part]])
             improved = gained > score[active] + _LEAST_GAIN
             codes[active[improved]], score[active[improved]] = better[improved], gained[improved]
             active = active[improved]
             taken[active] += 1
-        return codec.tokens(codes), taken
+        same = same.reshape(-1)  # numpy 2.0 gives it another shape
+        return codec.tokens(codes)[same], taken[same]
 
     def across(self, tokens: Tokens, budgets_ms: Array) -> tuple[Tokens, Counts]:
         """As `counted`, each network refined from every resolution of the space, if it has several; the best of these.
@@ -109,16 +112,17 @@ class Refiner:
     def _costs(self, tokens: Tokens) -> Array:
         return costs_by(self.models, tokens)
 
-    def _score(self, codes: Codes, budgets_ms: Array) -> Array:
-        return self.score(LayerCodes(self.costs.space).tokens(codes), budgets_ms)
+    def _score(self, asked: _Asked, codes: Codes, budgets_ms: Array) -> Array:
+        tokens = LayerCodes(self.costs.space).tokens(codes)
+        return self._combine(asked.worth(tokens), self._costs(tokens), budgets_ms)
 
-    def _step(self, codes: Codes, score: Array, budgets_ms: Array) -> tuple[Codes, Array]:
+    def _step(self, asked: _Asked, codes: Codes, score: Array, budgets_ms: Array) -> tuple[Codes, Array]:
         """The best of the most promising exchanges of each network, and its score."""
         n, layers = codes.shape
         tokens = LayerCodes(self.costs.space).tokens(codes)
         predictor, cost = self.evaluator.predictor, self._costs(tokens)
-        merit = predictor.merit(tokens)
-        gain, price, layer, code = self._moves(codes, merit, cost, budgets_ms)  # (n, moves)
+        merit = asked.merit(tokens)
+        gain, price, layer, code = self._moves(codes, asked.changes(codes), merit, cost, budgets_ms)  # (n, moves)
         total = self._combine(
             predictor.accuracy(merit[:, None, None] + gain[:, :, None] + gain[:, None, :]),
             cost[:, :, None, None] + price[:, :, :, None] + price[:, :, None, :],
@@ -138,20 +142,22 @@ class Refiner:
             tried[rows, layer[network, move]] = code[network, move]
         valid = self._valid(tried)
         tried[~valid] = codes[network[~valid]]
-        scores = self._score(tried, budgets_ms[:, network]).reshape(n, _TRIED)
+        scores = self._score(asked, tried, budgets_ms[:, network]).reshape(n, _TRIED)
         top = scores.argmax(axis=1)
         value = np.maximum(scores[np.arange(n), top], score)
         chosen = tried.reshape(n, _TRIED, layers)[np.arange(n), top]
         return np.where((scores[np.arange(n), top] > score)[:, None], chosen, codes), value
 
-    def _moves(self, codes: Codes, merit: Array, cost: Array, budgets_ms: Array) -> tuple[Array, Array, Codes, Codes]:
+    def _moves(
+        self, codes: Codes, changes: Array, merit: Array, cost: Array, budgets_ms: Array
+    ) -> tuple[Array, Array, Codes, Codes]:
         """The changes worth pairing: what they add to merit and costs, their layer and new code, (n, kept).
 
         The best by score alone, and those that bring the most for their price at several exchange rates. What is added
         to costs has a first axis of models.
         """
         n, predictor = len(codes), self.evaluator.predictor
-        gain = predictor.changes(codes).reshape(n, -1)
+        gain = changes.reshape(n, -1)
         price = np.stack([self._prices(model, codes).reshape(n, -1) for model in self.models])
         usable = self._usable(codes).reshape(n, -1)
         rate = np.maximum(gain.max(axis=1), 1e-6) / np.maximum(price.max(axis=2), 1e-6)
@@ -208,3 +214,12 @@ class Refiner:
         present = codes[:, : LayerCodes(space).in_units].reshape(len(codes), space.units, space.layers) > 0
         ordered = (present[:, :, 1:] <= present[:, :, :-1]).all(axis=2)
         return np.asarray((ordered & np.isin(present.sum(axis=2), space.depths)).all(axis=1))
+
+
+class _Asked:
+    """What an evaluator says of networks, asked once for each: those of near budgets take the same way."""
+
+    def __init__(self, evaluator: RuleEvaluator) -> None:
+        self.worth = Remembered(evaluator.worth)  # of tokens
+        self.merit = Remembered(evaluator.predictor.merit)  # of tokens
+        self.changes = Remembered(evaluator.predictor.changes)  # of codes

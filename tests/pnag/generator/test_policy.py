@@ -70,6 +70,15 @@ def test_sampled_architectures_are_canonical_and_of_the_space():
     assert len(np.unique(drawn, axis=0)) > 400
 
 
+@pytest.mark.parametrize("space", [load_space(), TWO_SIDES])
+def test_networks_drawn_together_are_those_drawn_one_by_one(space):
+    policy, uniforms = network(space).policy(), np.random.default_rng(3).random((60, space.length))
+    uniforms[20:40] = uniforms[:20]  # alike to the end, or until the budgets part them
+    budgets = np.repeat([25.0, 55.0, 55.0], 20)[np.random.default_rng(4).permutation(60)]
+    alone = [policy.sample(budgets[[row]], uniforms[[row]]) for row in range(60)]
+    np.testing.assert_array_equal(policy.sample(budgets, uniforms), np.concatenate(alone))
+
+
 def test_the_cell_is_torchs():
     cell = torch.nn.LSTMCell(3, 5)
     x, h, c = (torch.randn(4, n) for n in (3, 5, 5))

@@ -154,3 +154,16 @@ def test_refinement_chooses_the_resolution_too(two_sided):
     gap = best - two_sided.evaluator.predictor(refined)
     assert (gap > 1e-5).mean() <= 0.2
     assert gap.max() < 0.003
+
+
+def test_networks_of_many_budgets_are_each_asked_about_once(full, monkeypatch):
+    space, budgets = full.costs.space, np.linspace(55, 85, 60)
+    starts = np.repeat(space.sample(3, np.random.default_rng(2)), 20, axis=0)
+    alone = np.concatenate([full(starts[[row]], budgets[[row]]) for row in range(0, 60, 6)])
+    asked, predictor = [], full.evaluator.predictor
+    changes = type(predictor).changes
+    monkeypatch.setattr(type(predictor), "changes", lambda self, codes: asked.append(codes) or changes(self, codes))
+    together = full(starts, budgets)
+    np.testing.assert_array_equal(together[::6], alone)
+    codes = np.concatenate(asked)
+    assert len(np.unique(codes, axis=0)) == len(codes)
