@@ -25,11 +25,14 @@ from lut.views.html.page import Plots, Section
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.delivery.frontier import frontier_budgets, never_worse
 from pnag.generator.generate import Candidate
+from pnag.reporting.published import published_pieces
+from pnag.reporting.rivals import rivals_of
 from pnag.reporting.source import RunSource
 from pnag.search.frontier import on_frontier
 from pnag.space.architecture import Architecture
 
 TITLE = "The frontier"
+_RIVALS = (("#E69F00", "x"), ("#56B4E9", "cross"), ("#000000", "diamond"), ("#8F6BB3", "inverted_triangle"))
 POINTS = 40  # budgets that the generator answers for the line
 
 Array = NDArray[np.float64]
@@ -38,6 +41,7 @@ Array = NDArray[np.float64]
 def frontier_section(of: RunSource) -> Section:
     """Latency against accuracy; each point tells its architecture, latency and accuracy."""
     missing: list[str] = []
+    untried: list[str] = []
     drawn = chart("networks by latency and accuracy", "latency, ms", "accuracy, %", height=460)
     if of.archive is None:
         missing.append("The accuracies that were learnt from cannot be read, so they are not beside the frontier.")
@@ -46,14 +50,13 @@ def frontier_section(of: RunSource) -> Section:
     answers = _answers(of)
     _draw_answers(drawn, answers)
     _draw_evaluated(drawn, of)
-    _draw_measured(drawn, of, missing)
+    _draw_measured(drawn, of, untried)
     _draw_rows(drawn, of)
+    _draw_rivals(drawn, of, untried)
     key_at(drawn, "bottom_right")
     pieces: list[Html | Plots] = [Plots((drawn,)), paragraph(_caption(of), kind="note"), _numbers(answers)]
-    missing.append(
-        "Other searches were not run to compare with; each is a run of its own, made by pnag-train --method NAME."
-    )
-    return Section(TITLE, tuple(pieces), tuple(missing))
+    pieces += published_pieces(of, answers, missing, untried)
+    return Section(TITLE, tuple(pieces), tuple(missing), tuple(untried))
 
 
 def _answers(of: RunSource) -> list[Candidate]:
@@ -137,9 +140,9 @@ def _draw_evaluated(drawn: Any, of: RunSource) -> None:
     _points(drawn, label, cost, found.test_accuracy, names, colour=GREEN, size=8, marker="triangle")
 
 
-def _draw_measured(drawn: Any, of: RunSource, missing: list[str]) -> None:
+def _draw_measured(drawn: Any, of: RunSource, untried: list[str]) -> None:
     if not of.measured:
-        missing.append("No generated network of this run was measured on the device; pnag-generate --verify does.")
+        untried.append("No generated network of this run was measured on the device; pnag-generate --verify does.")
         return
     tokens = of.generator.space.encode([Architecture.parse(network.architecture) for network in of.measured])
     accuracy, _ = of.generator.accuracies(tokens)
@@ -161,6 +164,28 @@ def _draw_rows(drawn: Any, of: RunSource) -> None:
         [str(row["architecture"]) for row in of.rows], colour=PINK, size=13, marker="star",
         about=[f"asked for {row['budget_ms']:g} ms" for row in of.rows],
     )  # fmt: skip
+
+
+def _draw_rivals(drawn: Any, of: RunSource, untried: list[str]) -> None:
+    """What runs of other methods answer, their accuracies as this run predicts them."""
+    rivals = rivals_of(of)
+    for rival, (colour, marker) in zip(rivals, _RIVALS, strict=False):
+        names = [str(answer.architecture) for answer in rival.answers]
+        accuracy, _ = of.generator.accuracies(
+            of.generator.space.encode([answer.architecture for answer in rival.answers])
+        )
+        ms = np.array([answer.cost_ms for answer in rival.answers])
+        label = f"method {rival.method}, predicted"
+        drawn.line(ms, 100 * accuracy, line_color=colour, line_dash="dashed", line_alpha=0.6, legend_label=label)
+        _points(
+            drawn, label, ms, accuracy, names, colour=colour, size=6, marker=marker,
+            about=[f"{rival.run}, answers {answer.budget_ms:.4g} ms" for answer in rival.answers],
+        )  # fmt: skip
+    if not rivals:
+        untried.append(
+            "No other search stands beside: there is no run of another method of this table beside this one; "
+            "pnag-train --method NAME makes one."
+        )
 
 
 def _numbers(answers: list[Candidate]) -> Html:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lut.views.html.markup import Html, code, heading, number, paragraph, table
@@ -16,17 +16,19 @@ def networks_section(of: RunSource) -> Section:
     """The answers of the command, networks measured before, and what all of them rest on."""
     pieces: list[Html] = []
     missing: list[str] = []
+    untried: list[str] = []
     if of.rows:
         pieces += [heading("Answers of this command"), _answers(of.rows)]
         if files := [(row, report) for row in of.rows for report in row["exports"]]:
             pieces += [heading("Their files"), _files(files)]
         missing += _missing(of.rows)
+        untried += _untried(of.rows)
     missing.append("Files that earlier commands exported are not listed; each says itself what it came from.")
     if of.measured:
         pieces += [heading("Networks of this run that were measured"), _measured(of)]
     pieces += [heading("What they came from"), _origins(of)]
     pieces += [heading("Commands to make them again"), *_commands(of)]
-    return Section(TITLE, tuple(pieces), tuple(dict.fromkeys(missing)))
+    return Section(TITLE, tuple(pieces), tuple(dict.fromkeys(missing)), tuple(untried))
 
 
 def _answers(rows: Iterable[Row]) -> Html:
@@ -104,15 +106,18 @@ def _commands(of: RunSource) -> Iterable[Html]:
         yield paragraph("A network for a budget: ", code(f"pnag-generate 25ms --from {of.run.directory} --export FILE"))
 
 
+def _untried(rows: Sequence[Row]) -> Iterable[str]:
+    if any(row.get("measured_ms") is None and not row.get("failure") for row in rows):
+        yield "Answers of this command were not measured on the device; --verify DEVICE does."
+    if not all(row["exports"] for row in rows):
+        yield "Answers of this command were not exported; --export FILE does."
+
+
 def _missing(rows: Iterable[Row]) -> Iterable[str]:
     for row in rows:
         budget = f"{row['budget_ms']:g} ms"
         if row.get("failure"):
             yield f"The network for {budget} was not measured: {row['failure']}."
-        elif row.get("measured_ms") is None:
-            yield "Answers of this command were not measured on the device; --verify DEVICE does."
-        if not row["exports"]:
-            yield "Answers of this command were not exported; --export FILE does."
         if row["weights"] == "untrained":
             yield f"The network for {budget} has untrained weights, so it has no accuracy."
         elif row["exports"] and row["accuracy"] is None:

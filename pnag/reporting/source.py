@@ -18,6 +18,8 @@ from pnag.generator.generate import Generator
 from pnag.runs.measured import MeasuredNetwork, recall
 from pnag.runs.run import ANSWERS, ARCHIVE, TABLE, Run
 from profiler.report import shown_table
+from profiler.zoo.file import Zoo, read_zoo
+from profiler.zoo.network import ZooError
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -69,6 +71,14 @@ class RunSource:
         found = _if_sound(lambda: recall(self.run.directory)) or []
         return [network for network in found if network.table_sha256 == self.table.content_sha256]
 
+    @cached_property
+    def zoo(self) -> Zoo | None:
+        """Published networks that were measured as the table was, from the folder of its file; the newest, or None."""
+        folder = Path(str((self.run.done("table") or {}).get("from", TABLE))).parent
+        read = [_if_sound(lambda path=path: read_zoo(path)) for path in sorted(folder.glob("*-zoo.json"))]
+        known = [zoo for zoo in read if zoo is not None and zoo.unlike(self.table.metadata) is None]
+        return max(known, key=lambda zoo: zoo.created, default=None)
+
     def train_command(self) -> str:
         """The words that make such a run, as far as its manifest tells them."""
         asked, table = self.run.asked, self.run.done("table") or {}
@@ -89,5 +99,5 @@ class RunSource:
 def _if_sound(read: Callable[[], T]) -> T | None:
     try:
         return read()
-    except (OSError, LutError, PnagError):
+    except (OSError, LutError, PnagError, ZooError):
         return None

@@ -27,7 +27,7 @@ def facts_section(tables: Sequence[Shown]) -> Section:
                 paragraph("The two tables are of two devices. B's: ", "; ".join(o.describe("A's") for o in odd), ".")
             )
     missing = [shown.said(sentence) for shown in tables for sentence in _missing(shown.table)]
-    return Section(TITLE, tuple(pieces), tuple(missing))
+    return Section(TITLE, tuple(pieces), tuple(missing), tuple(shown.said(_untried(shown.table)) for shown in tables))
 
 
 def device_name(of: LatencyTable) -> str:
@@ -71,6 +71,18 @@ def _one(shown: Shown) -> Html:
 def _flat(values: Any) -> Iterable[tuple[str, str]]:
     for name, value in flatten(plain(values)).items():
         yield name, "unknown" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _untried(of: LatencyTable) -> str:
+    """The settings that its latencies are of, so that the others are seen to be open."""
+    meta = of.metadata
+    known = [str(meta.runtime["precision"])] if meta.runtime.get("precision") else []
+    threads = meta.runtime.get("threads")
+    known += [f"{threads} thread{'s' if threads != 1 else ''}"] if threads else []
+    return (
+        f"latencies are of {', '.join([*known, f'batch {meta.batch}', f'{sides_text(meta)} pixels'])} alone; other "
+        "settings are tables of their own, each a session of pnag-profile"
+    )
 
 
 def _missing(of: LatencyTable) -> Iterable[str]:

@@ -35,11 +35,16 @@ Piece = Html | Plots
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page. `missing` says in sentences what is not there, and why; the page lists that at its end."""
+    """A part of a page.
+
+    `missing` says in sentences what is not there, and why, `untried` what was not done, and which command does it; the
+    page lists both at its end.
+    """
 
     title: str
     pieces: tuple[Piece, ...] = ()
     missing: tuple[str, ...] = field(default=())
+    untried: tuple[str, ...] = field(default=())
 
 
 def require_report(path: str | Path) -> None:
@@ -50,7 +55,7 @@ def require_report(path: str | Path) -> None:
 
 
 def write_page(path: str | Path, title: str, lead: Sequence[Html], sections: Sequence[Section]) -> None:
-    """Write the page by atomic rename: the lead, the sections that have pieces, and last what is missing in any.
+    """Write the page by atomic rename: the lead, the sections with pieces, and last what was not tried or is missing.
 
     Raises `OutputError`.
     """
@@ -67,7 +72,9 @@ def page(title: str, lead: Sequence[Html], sections: Sequence[Section]) -> str:
         "What is not in this report",
         (listed(missing),) if missing else (paragraph("Nothing that this report could show is missing."),),
     )
-    shown = [*(section for section in sections if section.pieces), last]
+    untried = list(dict.fromkeys(sentence for section in sections for sentence in section.untried))
+    ends = [Section("What was not tried", (listed(untried),)), last] if untried else [last]
+    shown = [*(section for section in sections if section.pieces), *ends]
     models = {
         f"plot{number}": model
         for number, model in enumerate(

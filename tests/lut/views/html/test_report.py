@@ -58,7 +58,7 @@ def test_one_table_has_its_sections_and_what_it_lacks(tmp_path: Path, table: Lat
     page = write(path, Shown(table, "x.parquet"))
     assert path.stat().st_size < 5 * MB
     assert list(tmp_path.iterdir()) == [path]
-    assert page.titles == [*SECTIONS, "What is not in this report"]
+    assert page.titles == [*SECTIONS, "What was not tried", "What is not in this report"]
     assert page.plots == 4
     assert [item for item in page.items if "over time" in item]
     assert page.row_of("content")[1] == table.content_sha256
