@@ -13,7 +13,7 @@ from lut.calibration.threads import one_thread
 from lut.files import require_writable
 from pnag.delivery.answer import origin_of, origin_text, with_measured
 from pnag.delivery.beside.measuring import closed
-from pnag.delivery.beside.pairs import Pair, device_of, device_speed, paired
+from pnag.delivery.beside.pairs import Pair, device_of, paired
 from pnag.delivery.beside.rows import beside_rows, beside_text, counts, save_pairs, speed_text
 from pnag.delivery.limits import limits_of
 from pnag.generator.generate import Generator
@@ -21,6 +21,7 @@ from pnag.runs.run import Run, table_of
 from profiler.console import Progress, print_json, print_text, say
 from profiler.zoo.file import read_zoo
 from profiler.zoo.session import zoo_sessions
+from profiler.zoo.speed import device_speed
 
 
 def print_pairs(

@@ -19,7 +19,6 @@ ROOMS = {
     "profiler": (
         "errors",
         "progress",
-        "options",
         "console",
         "build",
         "measure",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from lut.views.html.markup import Html, code, folded, number, paragraph, table
 from lut.views.html.page import Plots, Section
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.delivery.frontier import frontier_budgets, never_worse
-from pnag.generator.generate import Candidate
+from pnag.generator.generate import Candidate, Generator
 from pnag.reporting.published import published_pieces
 from pnag.reporting.rivals import rivals_of
 from pnag.reporting.source import RunSource
@@ -33,7 +34,7 @@ from pnag.space.architecture import Architecture
 
 TITLE = "The frontier"
 _RIVALS = (("#E69F00", "x"), ("#56B4E9", "cross"), ("#000000", "diamond"), ("#8F6BB3", "inverted_triangle"))
-POINTS = 40  # budgets that the generator answers for the line
+POINTS, _OF_RIVALS = 40, 20  # budgets that a generator answers for its line
 
 Array = NDArray[np.float64]
 
@@ -47,7 +48,7 @@ def frontier_section(of: RunSource) -> Section:
         missing.append("The accuracies that were learnt from cannot be read, so they are not beside the frontier.")
     else:
         _draw_archive(drawn, of, of.archive, missing)
-    answers = _answers(of)
+    answers = _answers(of.generator, POINTS, of.confidence)
     _draw_answers(drawn, answers)
     _draw_evaluated(drawn, of)
     _draw_measured(drawn, of, untried)
@@ -55,13 +56,15 @@ def frontier_section(of: RunSource) -> Section:
     _draw_rivals(drawn, of, untried)
     key_at(drawn, "bottom_right")
     pieces: list[Html | Plots] = [Plots((drawn,)), paragraph(_caption(of), kind="note"), _numbers(answers)]
-    pieces += published_pieces(of, answers, missing, untried)
+    pieces += published_pieces(
+        of.zoo, of.table, answers, of.generator.provenance.published, missing=missing, untried=untried
+    )
     return Section(TITLE, tuple(pieces), tuple(missing), tuple(untried))
 
 
-def _answers(of: RunSource) -> list[Candidate]:
-    budgets = frontier_budgets(of.generator, POINTS, of.confidence)
-    return never_worse(of.generator.generate_many(budgets, confidence=of.confidence))
+def _answers(generator: Generator, points: int, confidence: float) -> list[Candidate]:
+    budgets = frontier_budgets(generator, points, confidence)
+    return never_worse(generator.generate_many(budgets, confidence=confidence))
 
 
 def _caption(of: RunSource) -> str:
@@ -168,7 +171,7 @@ def _draw_rows(drawn: Any, of: RunSource) -> None:
 
 def _draw_rivals(drawn: Any, of: RunSource, untried: list[str]) -> None:
     """What runs of other methods answer, their accuracies as this run predicts them."""
-    rivals = rivals_of(of)
+    rivals = rivals_of(of.run, of.generator, partial(_answers, points=_OF_RIVALS, confidence=of.confidence))
     for rival, (colour, marker) in zip(rivals, _RIVALS, strict=False):
         names = [str(answer.architecture) for answer in rival.answers]
         accuracy, _ = of.generator.accuracies(

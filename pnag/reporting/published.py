@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lut.table import LatencyTable
 from lut.views.html.charts import BLUE, GREEN, ORANGE, PINK, chart, key_at, point_out, source
 from lut.views.html.markup import Html, heading, paragraph
 from lut.views.html.page import Plots
 from pnag.accuracy.provenance import Published
-from pnag.delivery.beside.pairs import device_speed
 from pnag.generator.generate import Candidate
-from pnag.reporting.source import RunSource
 from profiler.zoo.file import Zoo, ZooRow
+from profiler.zoo.speed import device_speed
 
 _LOOKS = ((ORANGE, "square"), (GREEN, "triangle"), (PINK, "diamond"))
 
 
 def published_pieces(
-    of: RunSource, answers: Sequence[Candidate], missing: list[str], untried: list[str]
+    zoo: Zoo | None,
+    table: LatencyTable,
+    answers: Sequence[Candidate],
+    published: Published | None,
+    *,
+    missing: list[str],
+    untried: list[str],
 ) -> list[Html | Plots]:
-    """A plot of them, and what it shows; nothing where none were measured, or accuracies cannot be compared."""
-    zoo, published = of.zoo, of.generator.provenance.published
+    """A plot of them, and what it shows; nothing where none were measured, or accuracies cannot be compared.
+
+    `published` says what predicted accuracies of the answers are worth; what is not there joins `missing` or `untried`.
+    """
     if zoo is None:
         untried.append(
             "Published networks were not measured on this device as the table was, to stand beside; "
@@ -33,7 +41,7 @@ def published_pieces(
             "Published networks are not beside ours: the accuracies of this run are not known as a published top-1."
         )
         return []
-    speed = device_speed(zoo, of.table)
+    speed = device_speed(zoo, table)
     drawn = chart("networks by latency and published top-1", "latency at the table's speed, ms", "top-1, %", height=420)
     _draw_ours(drawn, answers, published)
     for (name, rows), look in zip(_by_source(zoo).items(), _LOOKS, strict=False):

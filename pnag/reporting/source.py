@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,7 +75,7 @@ class RunSource:
     def zoo(self) -> Zoo | None:
         """Published networks that were measured as the table was, from the folder of its file; the newest, or None."""
         folder = Path(str((self.run.done("table") or {}).get("from", TABLE))).parent
-        read = [_if_sound(lambda path=path: read_zoo(path)) for path in sorted(folder.glob("*-zoo.json"))]
+        read = [_if_sound(partial(read_zoo, path)) for path in sorted(folder.glob("*-zoo.json"))]
         known = [zoo for zoo in read if zoo is not None and zoo.unlike(self.table.metadata) is None]
         return max(known, key=lambda zoo: zoo.created, default=None)
 

@@ -9,8 +9,9 @@ from typing import Any
 from lut.files import write_csv
 from lut.views.summary import align
 from pnag.delivery.answer import ranking_of
-from pnag.delivery.beside.pairs import Pair, Speed
+from pnag.delivery.beside.pairs import Pair
 from pnag.generator.generate import Generator
+from profiler.zoo.speed import Speed
 
 _HEAD = ("network", "pixels", "latency", "top-1", "ours", "pixels", "top-1", "gain", "")
 

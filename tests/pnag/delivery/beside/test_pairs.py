@@ -15,12 +15,13 @@ from lut.entry import Entry
 from lut.table import LatencyTable
 from pnag.accuracy.provenance import Provenance, Published
 from pnag.delivery.beside.measuring import closed
-from pnag.delivery.beside.pairs import Pair, Speed, device_of, device_speed, paired
+from pnag.delivery.beside.pairs import Pair, device_of, paired
 from pnag.delivery.beside.rows import beside_rows, beside_text, counts, save_pairs, speed_text
 from pnag.generator.generate import PROVENANCE, Generator
 from pnag.generator.learning import train_generator
 from profiler.zoo.file import Zoo, ZooRow
 from profiler.zoo.network import ZooError, ZooNetwork
+from profiler.zoo.speed import Speed, device_speed
 from tests.tables import TINY, made_up_table
 
 TABLE = made_up_table(TINY)

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import pytest
 import typer
 
-from profiler.console import new_app
-from profiler.options import kinds_of
+from profiler.console import kinds_of, new_app
 
 
 def command(
