@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,9 @@ try:
     import fcntl
 except ImportError:  # a system without such locks: what they prevent is then the user's care
     fcntl = None
+
+
+_LOOK_S, _MOST_LOOKS = 0.001, 1000  # longer than it takes to look at a lock, and how often that may come between
 
 
 class HeldError(DeviceError):
@@ -91,19 +95,33 @@ def holder(path: Path) -> str | None:
 def _acquire(path: Path) -> int | None:
     """The open and locked file; None if it is held."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
+    looks = 0
+    while looks < _MOST_LOOKS:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        held = False
         try:
             if fcntl is not None:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_still(path, handle):
                 return handle
         except BlockingIOError:
-            os.close(handle)
-            return None
+            held = not _is_only_looked_at(handle)
+            looks += 1
         except OSError:  # no locks in this file system
             return handle
         os.close(handle)
+        if held:
+            return None
+        time.sleep(_LOOK_S if looks else 0)
+    return None
+
+
+def _is_only_looked_at(handle: int) -> bool:
+    """Whether those who have the lock only look who holds it: they share it, for a moment."""
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def _is_still(path: Path, handle: int) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from devices.errors import DeviceOptionError
 
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_MOST_FAULTS = 12
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -47,19 +48,30 @@ class Option:
 
     def read(self, value: Any, where: str) -> Any:
         """`value` in the option's type. Raises `DeviceOptionError`: `where` it stood, and what may stand there."""
+        value = self._typed(value)
+        if fault := self._fault(value):
+            raise DeviceOptionError(f"{where}: {fault}")
+        return value
+
+    def fault(self, value: Any) -> str | None:
+        """What is wrong with a value, and what may stand there; None if nothing is."""
+        return self._fault(self._typed(value))
+
+    def _typed(self, value: Any) -> Any:
         if self.kind is float and type(value) is int and abs(value) < 1 << 53:
-            value = float(value)
-        elif self.kind is str and (type(value) is int or isinstance(value, Path)):
-            value = str(value)
+            return float(value)
+        return str(value) if self.kind is str and (type(value) is int or isinstance(value, Path)) else value
+
+    def _fault(self, value: Any) -> str | None:
         sound = type(value) is self.kind and not (self.choices and value not in self.choices)
         if sound and self.kind in (int, float):
             sound = self.low <= value <= self.high and math.isfinite(value)
-        if not sound and self.choices and isinstance(value, str):
+        if sound:
+            return None
+        if self.choices and isinstance(value, str):
             known, to = ", ".join(self.choices), f" to {self.taker}" if self.taker else ""
-            raise DeviceOptionError(f"{where}: {self.name} {shown(value)} is unknown{to}; choose from {known}")
-        if not sound:
-            raise DeviceOptionError(f"{where}: {self.name} is {shown(value)}; give {self.allowed}")
-        return value
+            return f"{self.name} {shown(value)} is unknown{to}; choose from {known}"
+        return f"{self.name} is {shown(value)}; give {self.allowed}"
 
     def parse(self, text: str, where: str) -> Any:
         """The value that a text such as that of `--option KEY=VALUE` stands for. Raises `DeviceOptionError`."""
@@ -84,13 +96,27 @@ def shown(value: Any) -> str:
     return text if len(text) <= 64 else f"{text[:63]}…"
 
 
-def check_options(declared: Sequence[Option], values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """`values` by name, each in its type. Raises one `DeviceOptionError` for all unknown names, or a wrong value."""
+def option_faults(declared: Sequence[Option], values: Mapping[str, Any]) -> list[str]:
+    """All that is wrong with `values` by name: names that are not declared, and values that may not be."""
     by_name = {option.name: option for option in declared}
+    faults = []
     if unknown := [name for name in values if name not in by_name]:
         known, names = ", ".join(sorted(by_name)) or "none", " or ".join(f"{name:.60}" for name in unknown[:5])
-        raise DeviceOptionError(f"{where}: there is no option {names}; known are {known}")
-    return {name: by_name[name].read(value, where) for name, value in values.items()}
+        faults.append(f"there is no option {names}; known are {known}")
+    wrong = (by_name[name].fault(value) for name, value in values.items() if name in by_name)
+    return [*faults, *(fault for fault in wrong if fault)]
+
+
+def check_options(declared: Sequence[Option], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """`values` by name, each in its type. Raises one `DeviceOptionError` for all that is wrong."""
+    if faults := option_faults(declared, values):
+        raise DeviceOptionError(f"{where}: {told_together(faults)}")
+    return {option.name: option.read(values[option.name], where) for option in declared if option.name in values}
+
+
+def told_together(faults: Sequence[str]) -> str:
+    """All faults in one line, or the first of very many."""
+    return ". Also, ".join(faults[:_MOST_FAULTS])
 
 
 def settle(

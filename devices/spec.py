@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -14,8 +14,8 @@ from typing import Any
 from devices.backend import DeviceInfo
 from devices.backends import declared_options
 from devices.errors import DeviceMismatchError, UnknownDeviceError
-from devices.options import Option, check_options, settle
-from devices.specs.form import check_keys
+from devices.options import Option, option_faults, settle, told_together
+from devices.specs.form import is_backend, key_faults
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,20 @@ def list_specs() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
-def load_spec(name: str) -> DeviceSpec:
-    """The spec of that name, or of a `.toml` file given by its path. Raises `UnknownDeviceError`."""
+def no_faults(_: Mapping[str, Any]) -> Sequence[str]:
+    """A table of which nothing is known here, so that nothing is wrong with it."""
+    return ()
+
+
+def load_spec(name: str, sampling_faults: Callable[[Mapping[str, Any]], Sequence[str]] = no_faults) -> DeviceSpec:
+    """The spec of that name, or of a `.toml` file given by its path.
+
+    All that is wrong with it is said together: one `UnknownDeviceError`. `sampling_faults` says what is wrong with
+    [sampling], for whoever is to measure knows what may stand there.
+    """
     source: Traversable | Path
     own = name.endswith(".toml")
-    if name.endswith(".toml"):
+    if own:
         source = Path(name)
     elif name in list_specs():
         source = resources.files("devices.specs") / f"{name}.toml"
@@ -106,8 +115,28 @@ def load_spec(name: str) -> DeviceSpec:
     except (ValueError, RecursionError) as error:
         raise UnknownDeviceError(f"{name} is not valid TOML ({error}); compare it with devices/specs") from error
     where = name if own else f"{name}.toml"
-    check_keys(values, where, list_specs() if own else ())
-    declared = declared_options(values["backend"], where)
-    if declared is not None:
-        check_options(declared, values.get("options", {}), f"{where}, [options]")
+    faults = [
+        *key_faults(values, list_specs() if own else ()),
+        *_options_at_fault(values, where),
+        *(f"[sampling]: {fault}" for fault in sampling_faults(_table(values, "sampling"))),
+    ]
+    if faults:
+        raise UnknownDeviceError(f"{where}: {told_together(faults)}")
     return DeviceSpec(**values, source=where)
+
+
+def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _options_at_fault(values: Mapping[str, Any], where: str) -> list[str]:
+    """What is wrong with [options], or with the back-end that would know."""
+    if not is_backend(backend := values.get("backend")):
+        return []  # said already
+    try:
+        declared = declared_options(backend, where)
+    except UnknownDeviceError as error:
+        return [str(error).removeprefix(f"{where} ")]
+    options = _table(values, "options")
+    return [] if declared is None else [f"[options]: {fault}" for fault in option_faults(declared, options)]

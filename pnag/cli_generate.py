@@ -295,10 +295,11 @@ def _check_targets(targets: Sequence[Path], budgets_ms: Sequence[float]) -> None
 
 
 def _check_device(name: str) -> None:
-    """Say at once that there is no device of that name."""
+    """Say at once that there is no device of that name, or all that is wrong with its file."""
     from devices import load_spec
+    from profiler.measure.sampling import sampling_faults
 
-    load_spec(name)
+    load_spec(name, sampling_faults)
 
 
 def _check_weights(weights: Path | None, data: str | None, *, wanted: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from devices import DeviceError, DeviceSpec, list_specs, load_spec, open_backend
+from devices import DeviceSpec, list_specs, load_spec, open_backend
 from devices.backend import Backend
 from devices.host.allowance import usable_memory_bytes
 from devices.host.computer import allowed_cores
@@ -24,7 +24,7 @@ from lut.version import now_text
 from pnag.space.spaces import load_space, parse_resolutions
 from profiler import cli_zoo, progress
 from profiler.build.artefacts import ArtefactCache, default_cache_dir, open_factory
-from profiler.cli_check import Finding, check_device, look_at_places, tell
+from profiler.cli_check import Notes, check_device, tell
 from profiler.cli_networks import Plan, table_plan
 from profiler.cli_targets import Target, run_each, targets
 from profiler.console import (
@@ -39,10 +39,9 @@ from profiler.console import (
     run_app,
     say,
 )
-from profiler.errors import ProfilerError
 from profiler.measure.estimator import ESTIMATORS
 from profiler.measure.journal import begun_with
-from profiler.measure.sampling import sampling_for
+from profiler.measure.sampling import sampling_faults, sampling_for
 from profiler.measure.session import Sampling
 from profiler.measure.stopping import read_stop
 from profiler.profile import Job, Prepared, measure, prepare
@@ -143,19 +142,13 @@ def profile(
     """Measure every block of a search space on a device, and some whole networks; write the latency table."""
     if _listed(list_devices, list_options, list_zoo, adb or (), json=json):
         return None
-    _check_words(max_minutes, statistic)
     started_s = time.monotonic()
+    notes = Notes(collect=check)
+    notes.tried("options", lambda: _check_words(max_minutes, statistic))
     deadline_s = math.inf if max_minutes is None else started_s + 60 * max_minutes
-    try:
-        spec = _with_options(load_spec(device), threads=threads, batch=batch, precision=precision)
-        sampling = sampling_for(spec, seed, statistic)  # a wrong one is refused before a device is opened
-    except (DeviceError, ProfilerError) as error:
-        if not check:
-            raise
-        places = look_at_places(out or Path("lut") / "table.parquet", cache or default_cache_dir())
-        return tell({device: [*places, Finding("device", problem=str(error))]}, json=json)
-    if stop is not None:
-        sampling = replace(sampling, stop=read_stop(stop, sampling.stop))
+    spec = notes.tried("device", lambda: load_spec(device, sampling_faults))
+    spec = spec and _with_options(spec, threads=threads, batch=batch, precision=precision)
+    sampling = notes.tried("stop rule", lambda: _sampling(spec, seed, statistic, stop))
     blocks: dict[str, Any] = {
         "space": space,
         "resolution": resolution,
@@ -163,33 +156,39 @@ def profile(
         "calibrate": calibrate,
         "holdout": holdout,
     }
-    if zoo or zoo_only is not None:
-        plan, usual = cli_zoo.zoo_plan(zoo_only, **blocks, report=report), cli_zoo.zoo_path(spec.name)
+    on_zoo = zoo or zoo_only is not None
+    if on_zoo:
+        plan = notes.tried("networks", lambda: cli_zoo.zoo_plan(zoo_only, **blocks, report=report))
     else:
-        plan, usual = _table_plan(seed, **blocks), Path("lut") / f"{spec.name}.parquet"
-    out = out if out is not None else usual
-    chosen = targets(serial or (), adb or (), out)
-    if report is not None:
-        _require_reports(report, chosen)
-    on_gpu = _given(mode=mode, channels_last=channels_last, cold=cold, gpu=gpu)
-    told = read_options(spec, option or ())
-    spec = replace(spec, options={**spec.options, **told})
-    options = _given(affinity=affinity, delegate=delegate) | on_gpu
+        plan = notes.tried("space", lambda: _table_plan(seed, **blocks))
+    name = spec.name if spec else "table"
+    usual = cli_zoo.zoo_path(name) if on_zoo else Path("lut") / f"{name}.parquet"
+    chosen = notes.tried("phones", lambda: targets(serial or (), adb or (), out if out is not None else usual))
+    if report is not None and chosen:
+        notes.tried("report", lambda: _require_reports(report, chosen))
+    told = notes.tried("options of the device", lambda: read_options(spec, option or ()) if spec else {}) or {}
+    options = _given(affinity=affinity, delegate=delegate, mode=mode, channels_last=channels_last, cold=cold, gpu=gpu)
+    given = options | _given(benchmark_model=benchmark_model)
     if check:
-        given = options | _given(benchmark_model=benchmark_model)
         found = {
-            target.label or spec.name: check_device(
-                spec,
+            target.label or (spec.name if spec else device): check_device(
+                spec and replace(spec, options={**spec.options, **told}),
                 given | _given(serial=target.serial, adb=target.adb),
                 out=target.out,
                 cache=cache or default_cache_dir(),
                 allow_mismatch=allow_mismatch,
+                noted=notes.findings,
             )
-            for target in chosen
+            for target in chosen or [Target(out or usual)]
         }
         return tell(found, json=json)
+    # What could not be had was raised, not noted.
+    assert spec
+    assert sampling
+    assert plan
+    assert chosen
+    spec = replace(spec, options={**spec.options, **told})
     with ExitStack() as opened:
-        given = options | _given(benchmark_model=benchmark_model)
         backends = [
             _open(opened, spec, target, ({} if fresh else _same_cores(spec, target)) | given) for target in chosen
         ]
@@ -205,6 +204,12 @@ def profile(
         _write_reports(report, chosen, tables)
     _answer(chosen, tables, plan, time.monotonic() - started_s, json=json)
     return None
+
+
+def _sampling(spec: DeviceSpec | None, seed: int, statistic: str, stop: str | None) -> Sampling:
+    """How to measure; the usual where there is no spec, so that the rule is looked at all the same."""
+    sampling = sampling_for(spec, seed, statistic) if spec else Sampling()
+    return sampling if stop is None else replace(sampling, stop=read_stop(stop, sampling.stop))
 
 
 def _listed(devices: bool, options_of: str | None, zoo: bool, adb: Sequence[str], *, json: bool) -> bool:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import typer
 
 from devices import DeviceError, DeviceSpec, open_backend
 from devices.backend import Backend, DeviceState
 from devices.locks import holder
 from lut.errors import LutError
 from lut.files import require_writable
+from pnag.errors import PnagError
 from profiler.console import print_json, print_text
+from profiler.errors import ProfilerError
+
+T = TypeVar("T")
+_OURS = (DeviceError, LutError, ProfilerError, PnagError)
 
 _ROOM_BYTES = 300_000_000  # what exported files of a space take, about
 _TABLE_BYTES = 20_000_000  # a table, its journal and its visits
@@ -40,50 +48,88 @@ class Finding:
         return {"subject": self.subject, "found": self.found, "problem": self.problem or None}
 
 
+class Notes:
+    """What is wrong with what was asked, noted one after the other; without `collect` the first of it is raised."""
+
+    def __init__(self, *, collect: bool) -> None:
+        self.collect = collect
+        self.findings: list[Finding] = []
+
+    def tried(self, subject: str, action: Callable[[], T]) -> T | None:
+        """What `action` gives; None where it does not, which is then noted."""
+        try:
+            return action()
+        except (*_OURS, OSError, typer.BadParameter) as error:
+            if not self.collect:
+                raise
+            told = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
+            self.findings.append(Finding(subject, problem=told))
+            return None
+
+
 def check_device(
-    spec: DeviceSpec, options: dict[str, Any], *, out: Path, cache: Path, allow_mismatch: bool = False
-) -> list[Finding]:
-    """Look at everything that can be looked at in seconds; nothing is measured or converted."""
-    findings = look_at_places(out, cache)
+    spec: DeviceSpec | None,
+    options: dict[str, Any],
+    *,
+    out: Path,
+    cache: Path,
+    allow_mismatch: bool = False,
+    noted: Sequence[Finding] = (),
+) -> Iterator[Finding]:
+    """Look at everything that can be looked at in seconds, what takes longest last; nothing is measured or converted.
+
+    `noted` is what was found before; among it why there is no `spec`, if there is none.
+    """
+    yield from look_at_places(out, cache)
+    yield from noted
+    if spec is None:
+        return
+    lacks = False
+    for need in _needs(spec, options):
+        lacks = lacks or bool(need.problem)
+        yield need
+    if lacks:
+        yield Finding("device", problem="not asked, as what it needs is missing")
+        return
     backend: Backend | None = None
-    needs = [need for need in _needs(spec, options) if need is not None]
-    findings += needs
-    if any(need.problem for need in needs):
-        return [*findings, Finding("device", problem="not asked, as what it needs is missing")]
     try:
         backend = open_backend(spec, **options)
-        return [*findings, *_of_backend(backend, spec, allow_mismatch)]
+        yield from _of_backend(backend, spec, allow_mismatch)
     except DeviceError as error:
-        return [*findings, Finding("device", problem=str(error))]
+        yield Finding("device", problem=str(error))
     finally:
         if backend is not None:
             backend.close()
 
 
-def _tried(subject: str, found: Callable[[], str], action: Callable[[], None]) -> Finding:
+def _found(subject: str, look: Callable[[], str]) -> Finding:
     try:
-        action()
+        return Finding(subject, look())
     except (DeviceError, LutError, OSError) as error:
         return Finding(subject, problem=str(error))
-    return Finding(subject, found())
 
 
 def look_at_places(out: Path, cache: Path) -> list[Finding]:
     """Whether the table and the exported files can be written, and nobody else writes them."""
-    table = _tried("table", lambda: f"{out} can be written", lambda: require_writable(out))
+    table = _found("table", lambda: f"{_written(out)} can be written")
     if user := holder(out.with_suffix(".lock")):
         table = Finding("table", problem=f"{out} is in use by {user}; wait until it is done, or choose another --out")
-    kept = _tried("files", lambda: f"exported ones are kept in {cache}", lambda: require_writable(cache / "file"))
+    kept = _found("files", lambda: f"exported ones are kept in {_written(cache / 'file').parent}")
     if kept.problem:
         kept = Finding("files", problem=f"{kept.problem} by --cache or $PNAG_CACHE")
     return [table, kept, *_room({"--out": (out.parent, _TABLE_BYTES), "--cache": (cache, _ROOM_BYTES)})]
+
+
+def _written(path: Path) -> Path:
+    require_writable(path)
+    return path
 
 
 def _room(wanted: Mapping[str, tuple[Path, int]]) -> list[Finding]:
     """Whether there is room for so many bytes in each folder; what lies on one disk is one finding."""
     disks: dict[int, tuple[str, Path, int]] = {}
     for option, (folder, size) in wanted.items():
-        there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+        there = next(path for path in (folder, *folder.absolute().parents) if os.path.isdir(path))  # noqa: PTH112
         before, _, more = disks.get(there.stat().st_dev, ("", there, 0))
         disks[there.stat().st_dev] = (f"{before} and {option}" if before else option, there, size + more)
     findings = []
@@ -96,29 +142,36 @@ def _room(wanted: Mapping[str, tuple[Path, int]]) -> list[Finding]:
     return findings
 
 
-def _needs(spec: DeviceSpec, options: dict[str, Any]) -> list[Finding]:
-    """What a phone needs on this side, each looked at by itself: the tool, and the cable or the address."""
-    if spec.backend != "android":
-        return []
-    given = {**spec.options, **{name: value for name, value in options.items() if value is not None}}
+def _needs(spec: DeviceSpec, options: dict[str, Any]) -> Iterator[Finding]:
+    """What a device needs on this side, each by itself: a phone's tool and cable, a GPU's driver and torch."""
+    if spec.backend == "android":
+        yield from _needs_of_phone({**spec.options, **{name: v for name, v in options.items() if v is not None}})
+    elif spec.backend == "cuda":
+        from devices.cuda.cards import require_card, require_cuda_torch
+
+        yield _found("torch", require_cuda_torch)
+        yield _found("card", lambda: require_card() or "the driver does not start")
+
+
+def _needs_of_phone(given: Mapping[str, Any]) -> Iterator[Finding]:
     from devices.android.adb.errors import require_phone
     from devices.android.adb.transport import Address, require_attached
     from devices.android.elf import read_elf
     from devices.android.tool import find_tool
 
-    def tool() -> None:
-        read_elf(find_tool(given.get("benchmark_model")))
+    def tool() -> str:
+        read_elf(path := find_tool(given.get("benchmark_model")))
+        return f"{path} is an executable"
 
-    def reach() -> None:
+    def reach() -> str:
         if given.get("adb"):
             require_phone(Address.parse(str(given["adb"])))
         else:
             require_attached(given.get("serial"))
+        return str(given.get("adb") or "USB")
 
-    return [
-        _tried("tool", lambda: f"{find_tool(given.get('benchmark_model'))} is an executable", tool),
-        _tried("way to the phone", lambda: str(given.get("adb") or "USB"), reach),
-    ]
+    yield _found("tool", tool)
+    yield _found("way to the phone", reach)
 
 
 def _of_backend(backend: Backend, spec: DeviceSpec, allow_mismatch: bool) -> list[Finding]:
@@ -158,17 +211,21 @@ def _of_state(kind: str, fields: Any, state: DeviceState) -> list[Finding]:
     return findings
 
 
-def tell(found: Mapping[str, Sequence[Finding]], *, json: bool) -> int:
-    """Print what was found of each device by name, and the status: 0 if nothing is wrong, else 3."""
-    wrong = {device: sum(bool(finding.problem) for finding in findings) for device, findings in found.items()}
+def tell(found: Mapping[str, Iterable[Finding]], *, json: bool) -> int:
+    """Print what is found of each device by name, as it is found, and the status: 0 if nothing is wrong, else 3."""
+    wrong: dict[str, int] = {}
+    documents: list[dict[str, Any]] = []
+    for device, findings in found.items():
+        seen = []
+        for finding in findings:
+            seen.append(finding)
+            if not json:
+                print_text(finding.line)
+        wrong[device] = sum(bool(finding.problem) for finding in seen)
+        documents.append({"device": device, "wrong": wrong[device], "checks": [finding.row for finding in seen]})
+        if not json:
+            verdict = f"{wrong[device]} of {len(seen)} to be seen to" if wrong[device] else "ready to be profiled"
+            print_text(f"{device}: {verdict}")
     if json:
-        documents: list[dict[str, Any]] = [
-            {"device": device, "wrong": wrong[device], "checks": [finding.row for finding in findings]}
-            for device, findings in found.items()
-        ]
         print_json(documents[0] if len(documents) == 1 else {"devices": documents})
-    else:
-        for device, findings in found.items():
-            verdict = f"{wrong[device]} of {len(findings)} to be seen to" if wrong[device] else "ready to be profiled"
-            print_text("\n".join([*(finding.line for finding in findings), f"{device}: {verdict}"]))
     return DeviceError.exit_code if any(wrong.values()) else 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from devices.cuda.cards import NO_CARD
 from devices.cuda.timing import Work
 from devices.errors import RuntimeUnavailableError
 
@@ -48,9 +49,7 @@ def find_card(index: int) -> Card:
     except (RuntimeError, AssertionError) as error:
         raise RuntimeUnavailableError(_why_unusable(str(error))) from error
     if count == 0:
-        raise RuntimeUnavailableError(
-            "no NVIDIA GPU is visible; check nvidia-smi and CUDA_VISIBLE_DEVICES, or use --device cpu"
-        )
+        raise RuntimeUnavailableError(NO_CARD)
     if index >= count:
         raise RuntimeUnavailableError(f"no GPU {index}: {count} found, counted from 0; choose another")
     found = _cuda.get_device_properties(index)
@@ -84,7 +83,7 @@ def _why_unusable(message: str) -> str:
     if "no NVIDIA driver" in first:
         return "no NVIDIA driver on this machine; install one, or use --device cpu"
     if "No CUDA GPUs" in first or "no CUDA-capable device" in first:
-        return "no NVIDIA GPU is visible; check nvidia-smi and CUDA_VISIBLE_DEVICES, or use --device cpu"
+        return NO_CARD
     return f"CUDA does not start ({first[:200]}); check nvidia-smi"
 
 

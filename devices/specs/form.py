@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from devices.errors import UnknownDeviceError
 from devices.options import shown
 
 PRECISIONS = ("float32", "float16", "tf32", "bfloat16", "dynamic-int8", "int8")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LONGEST_PATTERN = 200
-_MOST_FAULTS = 6
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,8 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
-def _is_backend(value: Any) -> bool:
+def is_backend(value: Any) -> bool:
+    """Whether `value` may name a back-end."""
     return isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?", value) is not None
 
 
@@ -48,7 +47,7 @@ KEYS: Mapping[str, Key] = {
         required=True,
     ),
     "title": Key(_is_text, "a line of text", required=True),
-    "backend": Key(_is_backend, "the name of a back-end, as text", required=True),
+    "backend": Key(is_backend, "the name of a back-end, as text", required=True),
     "threads": Key(_is_count, "a whole number from 1 on"),
     "batch": Key(_is_count, "a whole number from 1 on"),
     "precision": Key(lambda v: v in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
@@ -58,11 +57,8 @@ KEYS: Mapping[str, Key] = {
 }
 
 
-def check_keys(values: Mapping[str, Any], source: str, taken_names: Sequence[str] = ()) -> None:
-    """Raise `UnknownDeviceError`, naming file and keys, unless `values` have the form of a spec.
-
-    All that is wrong is said together. `taken_names` are those that a spec of one's own may not have.
-    """
+def key_faults(values: Mapping[str, Any], taken_names: Sequence[str] = ()) -> list[str]:
+    """All in which `values` lack the form of a spec. A spec of one's own may not have one of `taken_names`."""
     faults = [
         *_names_at_fault(values),
         *(
@@ -76,8 +72,7 @@ def check_keys(values: Mapping[str, Any], source: str, taken_names: Sequence[str
     match = values.get("match")
     for name, pattern in match.items() if isinstance(match, Mapping) else ():
         faults += _pattern_at_fault(name, pattern)
-    if faults:
-        raise UnknownDeviceError(f"{source}: {'. Also, '.join(faults[:_MOST_FAULTS])}")
+    return faults
 
 
 def _names_at_fault(values: Mapping[str, Any]) -> list[str]:

@@ -97,3 +97,23 @@ def test_where_files_cannot_be_locked_work_goes_on(path, monkeypatch):
     monkeypatch.setattr(locks.fcntl, "flock", refuse)
     with holding(path, "x", "wait"):
         pass
+
+
+def test_who_only_looks_at_a_lock_does_not_keep_it_from_being_taken(path, monkeypatch):
+    """A check looks at what a dead session left, at the moment at which the next one begins."""
+    path.parent.mkdir()
+    path.write_text("a dead process")
+    looking = os.open(path, os.O_RDONLY)
+    locks.fcntl.flock(looking, locks.fcntl.LOCK_SH)
+    monkeypatch.setattr(locks.time, "sleep", lambda s: os.close(looking))
+    with holding(path, "x", "wait"):
+        assert locks.holder(path) == f"process {os.getpid()}"
+
+
+def test_a_lock_that_is_looked_at_for_ever_is_taken_for_held(path, monkeypatch):
+    path.parent.mkdir()
+    monkeypatch.setattr(locks.time, "sleep", lambda s: None)
+    with path.open("w") as looking:
+        locks.fcntl.flock(looking, locks.fcntl.LOCK_SH)
+        with pytest.raises(HeldError), holding(path, "x", "wait"):
+            pass

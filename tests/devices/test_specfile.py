@@ -6,8 +6,8 @@ import pytest
 
 from devices import DeviceInfo, DeviceSpec, list_specs, load_spec, open_backend
 from devices.backends import BACKENDS, declared_options
-from devices.cuda.cards import DriverCard, choose_card, list_cards
-from devices.errors import DeviceError, DeviceOptionError
+from devices.cuda.cards import DriverCard, choose_card, list_cards, require_card, require_cuda_torch
+from devices.errors import DeviceError, DeviceOptionError, RuntimeUnavailableError
 from devices.options import Option
 from devices.spec import matches
 
@@ -223,3 +223,53 @@ def test_without_a_driver_there_are_no_cards():
             return 100
 
     assert list_cards(Broken()) == []
+
+
+def test_whether_there_is_a_card_is_told_by_the_driver(monkeypatch):
+    class Empty(Driver):
+        cards = ()
+
+    class Hidden(Driver):
+        def cuInit(self, flags):  # noqa: N802
+            return 100  # no device: CUDA_VISIBLE_DEVICES hides them
+
+    class TooOld(Driver):
+        def cuInit(self, flags):  # noqa: N802
+            return 803
+
+    assert require_card(Driver()) == "NVIDIA GeForce RTX 4090, NVIDIA TITAN X (Pascal)"
+    assert require_card(TooOld()) == ""
+    for driver in (Empty(), Hidden()):
+        with pytest.raises(RuntimeUnavailableError, match="no NVIDIA GPU is visible"):
+            require_card(driver)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("__version__ = '2.9.0+cu130'\ncuda: Optional[str] = '13.0'\nhip: Optional[str] = None\n", "torch 2.9.0+cu130"),
+        ("__version__ = '2.9.0+cpu'\ncuda: Optional[str] = None\n", "torch 2.9.0+cpu is built without CUDA"),
+        ("__version__ = '2.6.0'\ncuda = None\nhip = '6.2'\n", "torch 2.6.0 is built without CUDA"),
+        ("from somewhere import cuda\n", "torch"),
+    ],
+)
+def test_a_build_of_torch_is_known_by_its_files(tmp_path, text, says):
+    (tmp_path / "version.py").write_text(text)
+    try:
+        said = require_cuda_torch(tmp_path)
+    except RuntimeUnavailableError as error:
+        said = str(error)
+        assert "without CUDA" in says
+    assert said.startswith(says)
+
+
+def test_all_mistakes_of_a_file_are_said_together(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\nbackend = "onnxruntime"\nthreads = 0\n[options]\naffinty = 1\ngraph_optimization = "much"\n'
+        "[sampling]\nblock = 1\n"
+    )
+    with pytest.raises(DeviceError) as caught:
+        load_spec(str(path), lambda sampling: [f"there is no key {key}" for key in sampling])
+    for fault in ("lacks title", "threads is 0", "no option affinty", "'much' is unknown", "[sampling]: there is no"):
+        assert fault in str(caught.value)

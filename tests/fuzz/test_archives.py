@@ -19,6 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lut.errors import LutError
+from lut.formats.parquet import read_arrow
 from lut.table import LatencyTable
 from pnag.accuracy.archive import METADATA_KEY, AccuracyArchive
 from pnag.errors import PnagError
@@ -238,6 +239,24 @@ def test_damaged_tables(table, damage):
             assert LatencyTable.load(path).content_sha256 == sha256
     except LutError as error:
         one_line(error, "t.parquet")
+
+
+def test_no_byte_of_what_a_file_says_of_itself_ends_the_process(tmp_path):
+    """A list with one element more, such as the histograms of a column, once made pyarrow abort."""
+    path = tmp_path / "a.parquet"
+    rows = pa.table({"architecture": ["x", "y", "z"], "accuracy": [0.5, 0.25, 0.125], "split": ["val"] * 3})
+    pq.write_table(rows, path)
+    content, read, refused = path.read_bytes(), 0, 0
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    for place in range(start, len(content)):
+        path.write_bytes(damaged(content, ([(place, (content[place] + 0x10) % 256)], 0)))
+        try:
+            read_arrow(path, most_bytes=1 << 20)
+            read += 1
+        except (pa.ArrowException, OSError, EOFError, ValueError, MemoryError, OverflowError):
+            refused += 1
+    assert read
+    assert refused
 
 
 @st.composite

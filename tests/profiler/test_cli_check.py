@@ -11,13 +11,14 @@ import pytest
 
 from devices import DeviceSpec, load_spec
 from devices.backend import DeviceState
+from devices.cuda import cards
 from devices.locks import holder, holding
 from profiler.cli_check import Finding, _of_state, check_device, look_at_places, tell
 from tests.pnag.commands import MAIN, runner
 
 
 def problems(spec: DeviceSpec, tmp_path: Path, **options: object) -> dict[str, str]:
-    found = check_device(spec, options, out=tmp_path / "t.parquet", cache=tmp_path / "cache")
+    found = list(check_device(spec, options, out=tmp_path / "t.parquet", cache=tmp_path / "cache"))
     return {finding.subject: finding.problem for finding in found if finding.problem}
 
 
@@ -75,7 +76,10 @@ def test_a_phone_is_looked_at(tmp_path, phone, home, tool):
 
 def test_where_files_go_is_looked_at_before_the_device_is_known(tmp_path, capsys, monkeypatch):
     mine = tmp_path / "mine.toml"
-    mine.write_text('name = "x"\nbackend = "fake"\nthreads = 0\nmatsch = 1\n[match]\nsoc = "("\n')
+    mine.write_text(
+        'name = "x"\nbackend = "fake"\nthreads = 0\nmatsch = 1\n[match]\nsoc = "("\n'
+        '[options]\nsped = 1\nnoise = "loud"\n[sampling]\nblocks = 1\nblock_s = "long"\nmax_rounds = 0\n'
+    )
     (tmp_path / "out").write_text("a file")
     run = runner(MAIN["pnag-profile"], capsys, monkeypatch)
     words = ["--out", tmp_path / "out" / "t.parquet", "--cache", tmp_path / "out"]
@@ -85,10 +89,60 @@ def test_where_files_go_is_looked_at_before_the_device_is_known(tmp_path, capsys
     assert table.startswith("wrong  table: ")
     assert "choose another place by --cache" in files
     assert space.startswith("good")
-    for fault in ("unknown keys matsch", "lacks title", "threads is 0; give", "soc in [match] is '(', not a regular"):
+    for fault in FAULTS:
         assert fault in device
     assert last == f"{mine}: 3 of 4 to be seen to"
-    assert run("--device", mine, *words).says("unknown keys matsch", "threads is 0")
+    assert run("--device", mine, *words).says(*FAULTS)
+
+
+FAULTS = (
+    "unknown keys matsch",
+    "lacks title",
+    "threads is 0; give",
+    "soc in [match] is '(', not a regular",
+    "[options]: there is no option sped",
+    "[options]: noise is 'loud'; give a number",
+    "[sampling]: there is no key 'blocks'",
+    "[sampling]: block_s is 'long'; give a number from 0 on",
+    "[sampling]: max_rounds is 0; give a whole number from 1 on",
+)
+
+
+def test_what_was_asked_for_is_looked_at_with_the_device(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fake.toml").write_text('name = "x"\ntitle = "x"\nbackend = "fake"\n')
+    (tmp_path / "page.html").mkdir()
+    run = runner(MAIN["pnag-profile"], capsys, monkeypatch)
+    words = ["--max-minutes", "0", "--stop", "soon", "--space", "abacus", "--option", "sped=1", "--report", "page.html"]
+    ended = run("--device", "fake.toml", "--check", "--json", *words)
+    assert ended.code == 3
+    problems = " ".join(row["problem"] for row in ended.document["checks"] if row["problem"])
+    for fault in (
+        "--max-minutes 0",
+        "stop rule 'soon'",
+        "unknown space 'abacus'",
+        "no option sped",
+        "page.html",
+    ):
+        assert fault in problems
+    assert {"subject": "runtime", "found": "fake 1", "problem": None} in ended.document["checks"]
+
+
+def test_a_gpu_is_looked_for_before_torch_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(cards, "_open_driver", lambda: None)
+    monkeypatch.setattr("profiler.cli_check.open_backend", lambda spec, **options: pytest.fail("torch is loaded"))
+    wrong = problems(load_spec("cuda"), tmp_path)
+    assert "driver (libcuda) is not here" in wrong["card"]
+    assert wrong.keys() - {"load"} == {"card", "device"}
+
+
+def test_findings_are_told_as_they_are_made(tmp_path, capsys):
+    def slow():
+        yield Finding("first", "found")
+        assert capsys.readouterr().out == "good   first: found\n"
+        yield Finding("second", "found")
+
+    assert tell({"x": slow()}, json=False) == 0
 
 
 def test_a_table_that_another_session_makes_is_named(tmp_path):

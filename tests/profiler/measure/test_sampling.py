@@ -30,3 +30,27 @@ def test_what_the_spec_says_goes_first():
 def test_a_word_that_makes_no_sense_is_an_error(key, value):
     with pytest.raises(UnknownDeviceError, match=key):
         sampling_for(DeviceSpec("x", "x", "fake", sampling={key: value}))
+
+
+@pytest.mark.parametrize("sampling", [{"min_rounds": 5, "max_rounds": 2}, {"max_rounds": 1, "min_rounds": 2}])
+def test_fewer_rounds_at_most_than_at_least_are_refused(sampling):
+    with pytest.raises(UnknownDeviceError, match=r"max_rounds is \d, below min_rounds"):
+        sampling_for(DeviceSpec("x", "x", "fake", sampling=sampling))
+
+
+def test_more_rounds_at_least_raise_the_usual_most():
+    usual = Sampling().stop.max_rounds
+    assert sampling_for(DeviceSpec("x", "x", "fake", sampling={"min_rounds": usual + 7})).stop.max_rounds == usual + 7
+
+
+def test_all_words_that_make_no_sense_are_said_together():
+    wrong = {"blocks": 1, "block_s": "long", "min_rounds": 1.5, "stop": "soon"}
+    with pytest.raises(UnknownDeviceError) as caught:
+        sampling_for(DeviceSpec("x", "x", "fake", sampling=wrong))
+    for fault in (
+        "'blocks'",
+        "block_s is 'long'",
+        "min_rounds is 1.5; give a whole number",
+        "unknown stop rule 'soon'",
+    ):
+        assert fault in str(caught.value)
