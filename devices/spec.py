@@ -15,7 +15,7 @@ from devices.backend import DeviceInfo
 from devices.backends import declared_options
 from devices.errors import DeviceMismatchError, UnknownDeviceError
 from devices.options import Option, option_faults, settle, told_together
-from devices.specs.form import is_backend, key_faults
+from devices.specs.form import as_text, is_backend, key_faults
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def load_spec(name: str, sampling_faults: Callable[[Mapping[str, Any]], Sequence
         known = ", ".join(list_specs())
         raise UnknownDeviceError(f"unknown device '{name}'; known are {known}, or give a .toml file of your own")
     try:
-        values = tomllib.loads(source.read_text(encoding="utf-8"))
+        values = tomllib.loads(as_text(source.read_bytes()))
     except OSError as error:
         raise UnknownDeviceError(f"cannot read {name}: {error.strerror or error}; check the path") from error
     except (ValueError, RecursionError) as error:

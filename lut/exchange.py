@@ -15,6 +15,7 @@ from lut.files import replacing
 from lut.formats.csvfile import read_csv, write_csv
 from lut.formats.once_for_all import ofa_resolutions, read_ofa, write_ofa
 from lut.table import LatencyTable, TableMetadata
+from lut.words import text_of
 
 CSV_SUFFIXES = (".csv",)
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -108,7 +109,7 @@ def _bytes_of(path: Path) -> bytes:
 
 def _text_of(path: Path, raw: bytes) -> str:
     try:
-        return raw.decode("utf-8-sig")
+        return text_of(raw)
     except UnicodeDecodeError as error:
         raise ExchangeError(
             f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as such"

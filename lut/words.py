@@ -10,6 +10,11 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _FIRST_BYTE, _LAST_BYTE, _BYTES_START = 0xDC80, 0xDCFF, 0xDC00  # how Python keeps bytes that are not UTF-8 in names
 
 
+def text_of(raw: bytes) -> str:
+    """A text file's content: UTF-8, or the UTF-16 of spreadsheets and Windows' shells. `UnicodeDecodeError`."""
+    return raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+
+
 def printable(text: object, longest: int = 200) -> str:
     """`text` as part of one line: no control characters, no line breaks, nothing that cannot be encoded, cut."""
     words = encodable(_ESCAPES.sub("", str(text)[: 20 * longest]))

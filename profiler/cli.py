@@ -170,12 +170,13 @@ def profile(
     options = _given(affinity=affinity, delegate=delegate, mode=mode, channels_last=channels_last, cold=cold, gpu=gpu)
     given = options | _given(benchmark_model=benchmark_model)
     if check:
+        kept = cache or notes.tried("files", default_cache_dir)
         found = {
             target.label or (spec.name if spec else device): check_device(
                 spec and replace(spec, options={**spec.options, **told}),
                 given | _given(serial=target.serial, adb=target.adb),
                 out=target.out,
-                cache=cache or default_cache_dir(),
+                cache=kept,
                 allow_mismatch=allow_mismatch,
                 noted=notes.findings,
             )

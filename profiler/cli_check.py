@@ -72,7 +72,7 @@ def check_device(
     options: dict[str, Any],
     *,
     out: Path,
-    cache: Path,
+    cache: Path | None,
     allow_mismatch: bool = False,
     noted: Sequence[Finding] = (),
 ) -> Iterator[Finding]:
@@ -109,11 +109,13 @@ def _found(subject: str, look: Callable[[], str]) -> Finding:
         return Finding(subject, problem=str(error))
 
 
-def look_at_places(out: Path, cache: Path) -> list[Finding]:
-    """Whether the table and the exported files can be written, and nobody else writes them."""
+def look_at_places(out: Path, cache: Path | None) -> list[Finding]:
+    """Whether the table can be written, and the exported files where they have a place, and nobody else writes them."""
     table = _found("table", lambda: f"{_written(out)} can be written")
     if user := holder(out.with_suffix(".lock")):
         table = Finding("table", problem=f"{out} is in use by {user}; wait until it is done, or choose another --out")
+    if cache is None:
+        return [table, *_room({"--out": (out.parent, _TABLE_BYTES)})]
     kept = _found("files", lambda: f"exported ones are kept in {_written(cache / 'file').parent}")
     if kept.problem:
         kept = Finding("files", problem=f"{kept.problem} by --cache or $PNAG_CACHE")

@@ -130,7 +130,13 @@ _PART = re.compile(
     r"\b(?:MSM|APQ|SDM|SDA|SM|SXR|QCM|QCS|MT|SC|UMS|RK|S5E|GS|universal|exynos|kirin|hi)[ -]?\d{3,5}[A-Za-z]*\b",
     re.IGNORECASE,
 )
-_NO_SOC = re.compile(r"generic|device tree|unknown|^\W*$|dt based|virtual", re.IGNORECASE)
+_NO_SOC = re.compile(r"generic|device tree|unknown|^\W*$|dt based|virtual|placeholder", re.IGNORECASE)
+# A line that names the maker alone: the properties know more.
+_MAKER = re.compile(
+    r"(?:qualcomm(?: technologies)?|qti|mediatek|samsung|hisilicon|unisoc|spreadtrum|google|rockchip|amlogic|allwinner"
+    r"|nvidia|intel|amd|huawei)?(?:[ ,.]+(?:inc|ltd|corp|corporation|co))*[ ,.]*",
+    re.IGNORECASE,
+)
 
 
 def _soc_of(hardware: str) -> str:
@@ -138,7 +144,7 @@ def _soc_of(hardware: str) -> str:
     if part := _PART.search(hardware):
         return re.sub(r"[ -]", "", part[0])
     text = re.sub(r"\([^)]*\)", " ", hardware)
-    return "" if _NO_SOC.search(hardware) else " ".join(text.split())[:40]
+    return "" if _NO_SOC.search(hardware) or _MAKER.fullmatch(text.strip()) else " ".join(text.split())[:40]
 
 
 def sections(text: str) -> Mapping[str, str]:
@@ -171,6 +177,8 @@ def choose_cores(phone: Phone, threads: int, affinity: str | None) -> tuple[int,
             raise DeviceOptionError(
                 f"--affinity {affinity} does not name cores of this phone; they are 0 to {phone.core_count - 1}"
             )
+        if int(match[2] or match[1]) < int(match[1]):
+            raise DeviceOptionError(f"--affinity {affinity} names no core in {match[0]}; write the lower one first")
         cores.update(range(int(match[1]), int(match[2] or match[1]) + 1))
     if off := sorted(cores & phone.offline):
         raise DeviceOptionError(

@@ -29,7 +29,7 @@ _HAL = "Current temperatures from HAL:"
 _CPU_TYPE, _SKIN_TYPE = "0", "3"  # Android's Temperature.TYPE_CPU and TYPE_SKIN
 _CPU_ZONE = re.compile(r"cpu|tsens|soc|cluster|apollo|atlas|big|little", re.IGNORECASE)
 _NOT_HEAT = re.compile(
-    r"batt|^soc$|soc[-_]?(?:pct|percent|level|rep|raw)|bcl|vbat|ibat|capacity|level|charge", re.IGNORECASE
+    r"batt|^socd?$|soc[-_]?(?:pct|percent|level|rep|raw)|bcl|vbat|ibat|capacity|level|charge", re.IGNORECASE
 )
 _PLAUSIBLE_C = (1.0, 130.0)
 _PLAUSIBLE_BATTERY_C = (-40.0, 130.0)
@@ -85,6 +85,8 @@ def parse_reading(text: str) -> Reading:
     """Read the output of `COMMAND`; what is missing or denied is None."""
     parts = sections(text)
     battery = {m["name"]: m["value"] for line in parts.get("battery", "").splitlines() if (m := _BATTERY.match(line))}
+    if battery.get("present") == "false":  # a television or a board: its numbers mean nothing
+        battery = {}
     thermal = parts.get("thermal", "")
     hal = _hal_temperatures(thermal)
     status = _STATUS.search(thermal)
@@ -97,7 +99,7 @@ def parse_reading(text: str) -> Reading:
         governors=by_core(parts.get("governor", "")),
         battery_c=None if tenths is None else _battery_c(tenths / 10),
         battery_percent=_integer(battery.get("level")),
-        charging=any(battery.get(f"{source} powered") == "true" for source in ("AC", "USB", "Wireless"))
+        charging=any(battery.get(f"{source} powered") == "true" for source in ("AC", "USB", "Wireless", "Dock"))
         if battery else None,
         cpu_c=max(cpu, default=None),
         skin_c=max(skin, default=None),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from pathlib import Path
 
 from devices.errors import RuntimeUnavailableError
+from devices.host.places import config_folder
 from devices.options import shown
+from devices.specs.form import as_text
 
 
 def find_tool(given: str | Path | None, home: Path | None = None) -> Path:
@@ -15,11 +16,11 @@ def find_tool(given: str | Path | None, home: Path | None = None) -> Path:
 
     Raises `RuntimeUnavailableError` if none is named or it is absent.
     """
-    folder = Path(os.environ.get("XDG_CONFIG_HOME") or (home or Path.home()) / ".config") / "pnag"
-    config = folder / "config.toml"
-    if given is None and config.is_file():
+    folder = config_folder(home)
+    config = None if folder is None else folder / "config.toml"
+    if given is None and config is not None and config.is_file():
         try:
-            given = tomllib.loads(config.read_text(encoding="utf-8")).get("benchmark_model")
+            given = tomllib.loads(as_text(config.read_bytes())).get("benchmark_model")
         except OSError as error:
             raise RuntimeUnavailableError(f"cannot read {config}: {error.strerror or error}; check it") from error
         except (ValueError, RecursionError) as error:
@@ -29,7 +30,7 @@ def find_tool(given: str | Path | None, home: Path | None = None) -> Path:
     if given is None:
         raise RuntimeUnavailableError(
             "a phone needs TensorFlow Lite's benchmark_model for Android; give the file by --benchmark-model, "
-            f"or as benchmark_model in {config}"
+            f"or as benchmark_model in {config or '~/.config/pnag/config.toml'}"
         )
     try:
         path = Path(given).expanduser()

@@ -18,7 +18,7 @@ from devices.options import Option, shown
 AFFINITY = Option("affinity", str, "cores such as 1 or 0,2-3, or none; the quietest unless given")
 
 # `soc` by itself is a battery's state of charge, in percent.
-_BATTERY = re.compile(r"batt|^soc$|soc[-_]?(?:pct|percent|level)|capacity|charge", re.IGNORECASE)
+_BATTERY = re.compile(r"batt|^socd?$|soc[-_]?(?:pct|percent|level)|capacity|charge", re.IGNORECASE)
 _CPU = Path("/sys/devices/system/cpu")
 _THERMAL = Path("/sys/class/thermal")
 _LOOK_S = 0.05
@@ -158,8 +158,8 @@ def host_state(cores: Sequence[int] = ()) -> DeviceState:
     first = cores[0] if cores else 0
     clock_mhz = _mhz(first, "scaling_cur_freq")
     if clock_mhz is None:
-        listed = re.findall(r"^cpu MHz\s*:\s*(\d{1,9}(?:\.\d*)?)$", _read(Path("/proc/cpuinfo")) or "", re.MULTILINE)
-        clock_mhz = float(listed[first]) if first < len(listed) else None
+        said = _cpuinfo(first).get("cpu MHz", "")
+        clock_mhz = float(said) if re.fullmatch(r"\d{1,9}(?:\.\d{0,9})?", said, re.ASCII) else None
     running = re.search(r"^procs_running (\d{1,9})$", _read(Path("/proc/stat")) or "", re.MULTILINE)
     load = (int(running.group(1)) - 1) / (os.cpu_count() or 1) if running else None
     return DeviceState(temperature_c=_temperature_c(), clock_mhz=clock_mhz, load=load)
@@ -187,6 +187,8 @@ def parse_cores(text: str) -> tuple[int, ...]:
         if match is None:
             raise DeviceOptionError(f"{shown(text)} is not a list of cores; write for instance 1 or 0,2-3, or none")
         low, high = int(match.group(1)), int(match.group(2) or match.group(1))
+        if high < low:
+            raise DeviceOptionError(f"{shown(text)} names no core in {low}-{high}; write the lower one first")
         cores += range(low, min(high, low + 4096) + 1)
     here = allowed_cores()
     if missing := sorted(set(cores) - set(here)):

@@ -40,6 +40,12 @@ def is_backend(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?", value) is not None
 
 
+def as_text(content: bytes) -> str:
+    """A TOML file's text, with the mark that editors of Windows begin it with, or in their UTF-16. `ValueError`."""
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return content.decode("utf-16" if wide else "utf-8-sig")
+
+
 KEYS: Mapping[str, Key] = {
     "name": Key(
         lambda v: isinstance(v, str) and _NAME.fullmatch(v) is not None and ".." not in v,

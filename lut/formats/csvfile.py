@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 from lut.blocks import parse_block
@@ -12,6 +13,7 @@ from lut.errors import BlockKeyError, ExchangeError
 from lut.words import printable
 
 HEADER = ("block", "latency_ms")
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
 
 
 def read_csv(text: str, known: Iterable[str]) -> dict[str, float]:
@@ -23,16 +25,20 @@ def read_csv(text: str, known: Iterable[str]) -> dict[str, float]:
     """
     keys = set(known)
     latencies: dict[str, float] = {}
-    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    text = text.removeprefix("\ufeff")
+    separator = separator_of(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        header = next(reader, [])
-        if tuple(name.strip() for name in header) != HEADER:
+        header = _cells(next(reader, []))
+        if header[:1] == ["sep="]:  # by which Excel is told; the sign itself separates
+            header = _cells(next(reader, []))
+        if tuple(header) != HEADER:
             raise ExchangeError(
-                f"line 1: the header is '{printable(','.join(header), 80)}'; it must be '{','.join(HEADER)}'"
+                f"line 1: the header is '{printable(separator.join(header), 80)}'; it must be '{','.join(HEADER)}'"
             )
-        for row in reader:
+        for row in map(_cells, reader):
             if row:
-                key, latency_ms = _row(row, keys)
+                key, latency_ms = _row(row, keys, decimal_comma=separator != ",")
                 if key in latencies:
                     raise ExchangeError(f"block {printable(key, 120)} occurs for the second time; keep one row of it")
                 latencies[key] = latency_ms
@@ -42,10 +48,31 @@ def read_csv(text: str, known: Iterable[str]) -> dict[str, float]:
     return latencies
 
 
-def _row(row: list[str], known: set[str]) -> tuple[str, float]:
+def separator_of(text: str) -> str:
+    """What stands between the values of a CSV: a comma, or what spreadsheets write where that is the decimal sign."""
+    lines = text.lstrip("\ufeff").lstrip().splitlines()[:1] or [""]
+    if lines[0].lower().startswith("sep=") and len(lines[0].strip()) == len("sep=") + 1:
+        return lines[0].strip()[-1]
+    return next((sign for sign in (",", ";", "\t") if sign in lines[0]), ",")
+
+
+def without_decimal_comma(text: str) -> str:
+    """`1,25` as `1.25`; other texts as they are."""
+    return text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text
+
+
+def _cells(row: list[str]) -> list[str]:
+    """Values without the spaces around, and without the empty columns that spreadsheets write; none of an empty row."""
+    cells = [cell.strip() for cell in row]
+    while len(cells) > len(HEADER) and not cells[-1]:
+        del cells[-1]
+    return cells if any(cells) else []
+
+
+def _row(row: list[str], known: set[str], *, decimal_comma: bool) -> tuple[str, float]:
     if len(row) != len(HEADER):
         raise ExchangeError(f"{len(row)} values instead of {len(HEADER)}; write a block and a latency with a point")
-    key = row[0].strip()
+    key = row[0]
     if key not in known:
         try:
             parse_block(key)
@@ -54,7 +81,7 @@ def _row(row: list[str], known: set[str]) -> tuple[str, float]:
         raise ExchangeError(
             f"block {printable(key, 120)} is not in the space; give the space it belongs to, or drop the row"
         )
-    return key, latency(row[1].strip())
+    return key, latency(without_decimal_comma(row[1]) if decimal_comma else row[1])
 
 
 def latency(value: object) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 
 from lut.files import replacing
 from lut.formats.canonical import parse_json
+from lut.formats.csvfile import separator_of
 from lut.formats.parquet import read_arrow
-from lut.words import first_line, printable
+from lut.words import first_line, printable, text_of
 from pnag.accuracy.provenance import Provenance
 from pnag.errors import ArchitectureError, ArchiveError, SpaceError
 from pnag.space.architecture import Architecture
@@ -224,15 +226,11 @@ class AccuracyArchive:
 
 def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
     """The rows, and our metadata if the file has it."""
-    import pandas as pd
-
     if not path.is_file():
         raise ArchiveError(f"no archive at {path}; give a .parquet or .csv file")
     try:
-        if path.suffix == ".csv":
-            # pandas would give the second of two columns of a name another one
-            names = [name.strip() for name in pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].astype(str)]
-            frame, metadata = pd.read_csv(path, float_precision="round_trip", low_memory=False), None
+        if path.suffix.lower() == ".csv":
+            (frame, names), metadata = _csv_frame(path), None
         else:
             table = read_arrow(path, most_bytes=_MOST_BYTES)
             names, raw = table.column_names, (table.schema.metadata or {}).get(METADATA_KEY)
@@ -245,6 +243,19 @@ def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
     if twice := next((name for name in _COLUMNS if names.count(name) > 1), None):
         raise ArchiveError(f"archive {path.name} has the column '{twice}' twice; keep one of them")
     return frame, metadata
+
+
+def _csv_frame(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The rows, and the columns' names as the file has them: pandas gives the second of two of a name another one."""
+    import pandas as pd
+
+    text = text_of(path.read_bytes())
+    sign = separator_of(text)
+    skipped = int(text.lower().startswith(f"sep={sign}"))  # a line that tells Excel
+    how: dict[str, Any] = {"sep": sign, "decimal": "." if sign == "," else ",", "skiprows": skipped}
+    first = pd.read_csv(io.StringIO(text), header=None, nrows=1, dtype=str, **how).iloc[0]
+    frame = pd.read_csv(io.StringIO(text), float_precision="round_trip", low_memory=False, **how)
+    return frame, [name.strip() for name in first.astype(str)]
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -338,6 +349,8 @@ def _accuracies(path: Path, frame: pd.DataFrame, column: str) -> Array:
     advice = "remove the row or measure it"
     if 1 < values[row] <= 100:
         advice = "divide accuracies in percent by 100"
+    elif "%" in _shown(frame[column], row):
+        advice = "write 0.75 for 75 %"
     raise ArchiveError(
         f"row {row + 1} of archive {path.name} has {column} {_shown(frame[column], row)}; "
         f"accuracies are shares from 0 to 1: {advice}"

@@ -7,12 +7,13 @@ transparent on white. What cannot be shown so without a guess is refused with it
 from __future__ import annotations
 
 import io
+import stat
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -28,7 +29,8 @@ _LARGE_SIDE = 4096  # to which
 _STRIP_PIXELS = 4_000_000
 _LONGEST_RATIO = 4.0  # of width to height: what lies further out than a centre crop sees is cut off first
 _LISTED = 5
-_ORIENTATION = 0x0112
+_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0x0112, 0x0102, 0x0106  # tags of TIFF and EXIF
+_MIN_IS_WHITE = 0
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N")
 _SIXTEEN_BIT_FORMATS = ("PNG", "PPM")  # in which mode I holds 0 to 65,535
 
@@ -84,6 +86,8 @@ def _decode(source: Path | bytes | None, smallest_side: int | None) -> Image:
     from PIL import Image
 
     content = io.BytesIO(source or b"") if source is None or isinstance(source, bytes) else source
+    if isinstance(content, Path) and not stat.S_ISREG(content.stat().st_mode):
+        raise _MeaninglessError("it is no file")  # a pipe would be waited for
     with Image.open(content) as opened:
         pixels = opened.width * opened.height
         if pixels > _MOST_PIXELS:
@@ -94,20 +98,37 @@ def _decode(source: Path | bytes | None, smallest_side: int | None) -> Image:
         with _one_large_image if large else nullcontext():
             opened.load()
             turn = _turn(opened)  # only now: some formats hold the flag behind the pixels
+            deep = _deep(opened)
             image: Image.Image = opened
             if large:
-                image = _eight_bits(image, palettes=True)
+                image = _eight_bits(image, deep, palettes=True)
                 image = image.reduce(max(1, max(image.size) // _LARGE_SIDE))
-            image = _on_white(_eight_bits(image))
+            image = _on_white(_eight_bits(image, deep))
     if turn is not None:
         image = image.transpose(turn)
     return _cut_to_ratio(image)
 
 
-def _eight_bits(image: Image, *, palettes: bool = False) -> Image:
+class _Deep(NamedTuple):
+    """What grey values of more than 8 bits mean: how many bits count, and whether 0 is white."""
+
+    bits: int = 16
+    from_white: bool = False
+
+
+def _deep(image: Image) -> _Deep:
+    """As TIFF files say it; 16 bits from black in all others."""
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    said = tags.get(_BITS_PER_SAMPLE, 16)
+    found = max(said) if isinstance(said, tuple) and said else said
+    bits = found if isinstance(found, int) and 8 < found < 16 else 16
+    return _Deep(bits, tags.get(_PHOTOMETRIC) == _MIN_IS_WHITE)
+
+
+def _eight_bits(image: Image, deep: _Deep, *, palettes: bool = False) -> Image:
     """A mode of 8 bits a channel for those of more, which a plain conversion would clip."""
     if image.mode in _DEEP or (image.mode == "I" and image.format in _SIXTEEN_BIT_FORMATS):
-        return _high_bytes(image)
+        return _high_bytes(image, deep)
     if image.mode in ("I", "F") or image.mode.startswith(("I;", "F;")):
         kind = "floating-point" if image.mode.startswith("F") else "32-bit"
         raise _MeaninglessError(f"its pixels are {kind} numbers, whose range is not known; save it with 8 or 16 bits")
@@ -116,14 +137,15 @@ def _eight_bits(image: Image, *, palettes: bool = False) -> Image:
     return image
 
 
-def _high_bytes(image: Image) -> Image:
-    """The upper 8 of 16 bits, strip by strip: as arrays a large image would take several times its memory."""
+def _high_bytes(image: Image, deep: _Deep) -> Image:
+    """The upper 8 of so many bits, strip by strip: as arrays a large image would take several times its memory."""
     from PIL.Image import fromarray, new
 
     out, rows = new("L", image.size), max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
         strip = np.asarray(image.crop((0, top, image.width, min(image.height, top + rows))))
-        values = strip.astype(strip.dtype.newbyteorder("=")).astype(np.int32) >> 8
+        values = strip.astype(strip.dtype.newbyteorder("=")).astype(np.int32) >> (deep.bits - 8)
+        values = 255 - values if deep.from_white else values
         out.paste(fromarray(values.clip(0, 255).astype(np.uint8)), (0, top))
     return out
 

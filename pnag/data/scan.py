@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def _folders(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if path.is_dir() and not is_stray(path.name))
     except OSError as error:
-        raise DataError(f"{printable(folder)} cannot be listed ({error.strerror}); check its permissions") from error
+        raise _unlisted(folder, error) from error
 
 
 def _candidates(base: Path, part: str) -> list[Path]:
@@ -98,16 +98,39 @@ def _part_folder(base: Path, folder: Path, part: str) -> Path:
     return inside[0] if len(inside) == 1 and part_of(inside[0].name) == part else found
 
 
+def _below(folder: Path, within: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, list[str]]]:
+    """A folder and those in it, links too, each with its files in order; none within itself, where a link leads back.
+
+    `within` are the folders above, as the system numbers them. Raises `DataError` for one that cannot be listed.
+    """
+    about = folder.stat()
+    here = (about.st_dev, about.st_ino)
+    if here in within:
+        return
+    try:
+        with os.scandir(folder) as listed:
+            entries = sorted((entry.name, entry.is_dir()) for entry in listed)
+    except OSError as error:
+        raise _unlisted(folder, error) from error
+    yield folder, [name for name, is_folder in entries if not is_folder]
+    for name, is_folder in entries:
+        if is_folder and not is_stray(name):
+            yield from _below(folder / name, (*within, here))
+
+
+def _unlisted(folder: Path, error: OSError) -> DataError:
+    return DataError(f"{printable(folder)} cannot be listed ({error.strerror}); check its permissions")
+
+
 def scan(folder: Path) -> Part:
     """Class folders with their pictures, those in deeper folders too."""
     classes: dict[str, Sequence[Path]] = {}
     left_out: list[Path] = []
     for place in _folders(folder):
         pictures: list[Path] = []
-        for above, names, files in os.walk(place, followlinks=True):
-            names[:] = sorted(name for name in names if not is_stray(name))
-            for name in sorted(files):
-                (pictures if is_image(name) else left_out).append(Path(above) / name)
+        for above, files in _below(place, ()):
+            for name in files:
+                (pictures if is_image(name) else left_out).append(above / name)
         classes[place.name] = pictures
     if not any(classes.values()):
         classes = {}

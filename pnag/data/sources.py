@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lut.words import printable
 from pnag.data.names import Tell
 from pnag.data.parquet import Pixels, open_test, open_train, read_images
-from pnag.data.sound import require_different
+from pnag.data.sound import require_contrast, require_different
 from pnag.data.split import (
     ImageData,
     Labels,
@@ -99,6 +99,7 @@ def assemble(
     if any(len(labels) == 0 for _, labels in parts):
         raise DataError(f"data set {name} has an empty split; give 10 training images or more and a test image")
     require_different({image.tobytes() for image in _first_and_others(train_pixels)}, len(train_labels))
+    require_contrast(int(train_pixels.min()), int(train_pixels.max()), len(train_labels))
     mean, std = _moments(train_pixels)
     normalisation = Normalisation(mean, std)
     splits = [

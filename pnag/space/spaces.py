@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
-from lut.words import printable, quoted
+from lut.words import printable, quoted, text_of
 from pnag.errors import SpaceError
 from pnag.space.form import MOST, checked
 from pnag.space.search_space import SearchSpace
@@ -71,7 +71,7 @@ def read_space(path: str | Path) -> SearchSpace:
 
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(text_of(path.read_bytes()))
     except OSError as error:
         raise SpaceError(f"cannot read {path}: {error.strerror or error}; check the path") from error
     except (ValueError, RecursionError) as error:

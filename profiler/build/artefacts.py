@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from devices.backend import Artefact, ArtefactFormat
+from devices.host.places import cache_folder
 from lut.blocks import BlockSpec
 from profiler.build.files_in_use import FilesInUse
 from profiler.errors import CacheError, ExportError
@@ -153,11 +154,11 @@ def specs_factory(cache: ArtefactCache, batch: int, precision: str) -> SpecsFact
 
 
 def default_cache_dir() -> Path:
-    """$PNAG_CACHE, or pnag under the user's cache directory."""
-    if own := os.environ.get("PNAG_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "pnag"
+    """$PNAG_CACHE, or pnag under the user's cache directory. Raises `CacheError` where there is no home folder."""
+    folder = cache_folder()
+    if folder is None:
+        raise CacheError("there is no home folder to keep exported files in; set --cache or $PNAG_CACHE")
+    return folder
 
 
 class ArtefactCache:

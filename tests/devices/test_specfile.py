@@ -109,6 +109,13 @@ def test_what_ships_keeps_to_the_declared_options(name):
     assert spec.settle(declared_options(spec.backend, "here")).items() >= dict(spec.options).items()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_windows_editors_are_read(tmp_path, encoding):
+    path = tmp_path / "mine.toml"
+    path.write_bytes((FAKE + "threads = 2\n").replace("\n", "\r\n").encode(encoding))
+    assert load_spec(str(path)).threads == 2
+
+
 def test_what_is_given_comes_before_the_spec_and_the_default():
     options = (Option("a", int, "", 1), Option("b", str, "", "x"), Option("c", float, "", 0.5))
     spec = DeviceSpec("x", "x", "fake", options={"b": "y", "c": 2})

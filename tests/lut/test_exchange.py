@@ -43,7 +43,32 @@ def test_csv_takes_what_spreadsheets_write():
     assert read_csv(f'\ufeffblock, latency_ms\r\n\r\n"{STEM}", 1.5 \r\n', KEYS) == {STEM: 1.5}
 
 
-@pytest.mark.parametrize("text", ["", "block;latency_ms\n", "key,ms\n", f"{STEM},1.0\n", "block,latency_ms,std\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"block;latency_ms\r\n{STEM};1,5\r\n",
+        f"block;latency_ms\n{STEM};1.5\n",
+        f"sep=;\r\nblock;latency_ms\r\n{STEM};1,5e0\r\n;\r\n",
+        f"block\tlatency_ms\n{STEM}\t1,5\n",
+        f"sep=,\nblock,latency_ms\n{STEM},1.5\n",
+        f"block,latency_ms,,\n{STEM},1.5,,\n,,,\n",
+        f'"block";"latency_ms"\n"{STEM}";"1,5"\n',
+    ],
+)
+def test_csv_takes_what_spreadsheets_of_other_countries_write(text, tmp_path):
+    assert read_csv(text, KEYS) == {STEM: 1.5}
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+        found = import_table(tmp_path / "t.csv", BLOCKS, made_up_metadata(SPACE))
+        assert found.table.blocks[STEM].latency_ms == 1.5
+
+
+@pytest.mark.parametrize("value", ["1,234.5", "1.234,5", "1,2,3", "1,", ",5"])
+def test_a_number_that_could_be_two_is_refused(value):
+    assert f"'{value}' ms is not a number above 0" in refused(f"block;latency_ms\n{STEM};{value}\n")
+
+
+@pytest.mark.parametrize("text", ["", "block latency_ms\n", "key,ms\n", f"{STEM},1.0\n", "block,latency_ms,std\n"])
 def test_csv_with_another_header_is_refused(text):
     assert refused(text).startswith("line 1: the header is")
 

@@ -12,8 +12,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
 from devices.errors import RuntimeUnavailableError
+from devices.host.places import config_folder, home_folder
 
 _BITS = 2048
+_NAME = "adbkey"
 _WORD = 1 << 32
 
 
@@ -53,7 +55,7 @@ def adb_key_path(home: Path) -> Path:
 
 def own_key_path(home: Path) -> Path:
     """Where ours lies: `$XDG_CONFIG_HOME/pnag/adbkey`, or below `~/.config`."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "pnag" / "adbkey"
+    return (config_folder(home) or home) / _NAME
 
 
 def load_signer(home: Path | None = None) -> Signer:
@@ -61,9 +63,13 @@ def load_signer(home: Path | None = None) -> Signer:
 
     Raises `RuntimeUnavailableError` if no key can be read or written.
     """
-    home = home or Path.home()
-    own = own_key_path(home)
-    return _read(adb_key_path(home)) or _read(own) or _create(own)
+    home = home or home_folder()
+    if home is not None and (known := _read(adb_key_path(home))):
+        return known
+    folder = config_folder(home)
+    if folder is None:
+        raise RuntimeUnavailableError("there is no home folder to keep a key for the phone in; set HOME to a folder")
+    return _read(folder / _NAME) or _create(folder / _NAME)
 
 
 def _read(path: Path) -> Signer | None:

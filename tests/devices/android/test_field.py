@@ -118,17 +118,42 @@ def test_lists_of_cores_on_line(phone, online, cores):
         ("Generic DT based system", ""),
         ("(Flattened Device Tree)", ""),
         ("ranchu", "ranchu"),
+        ("Qualcomm Technologies, Inc", ""),
+        ("Qualcomm Technologies, Inc.", ""),
+        ("MediaTek Inc.", ""),
+        ("QTI", ""),
+        ("placeholder", ""),
+        ("Qualcomm Technologies, Inc LAHAINA", "Qualcomm Technologies, Inc LAHAINA"),
+        ("vendor Kirin9000", "Kirin9000"),
+        ("UMS512-1h10", "UMS512"),
+        ("Rockchip RK3588S EVB", "RK3588S"),
     ],
 )
 def test_the_soc_is_named_whatever_the_line_s_form(line, soc):
     assert _soc_of(line) == soc
 
 
-@pytest.mark.parametrize("kind", ["soc", "battery", "soc_pct", "bcl-soc", "batt_soc_level"])
+@pytest.mark.parametrize("kind", ["soc", "socd", "battery", "soc_pct", "bcl-soc", "batt_soc_level"])
 def test_a_battery_s_percentage_is_no_temperature_of_the_processor(kind):
     zone = "/sys/class/thermal/thermal_zone"
     text = f"__section zones\n{zone}0/type:{kind}\n{zone}0/temp:84\n{zone}1/type:cpu-0-0\n{zone}1/temp:41000\n"
     assert parse_reading(text).cpu_c == 41.0
+
+
+def test_a_device_without_a_battery_has_no_battery_s_numbers():
+    """Televisions and boards answer for a battery that they have not."""
+    text = "__section battery\n  AC powered: true\n  present: false\n  level: 0\n  temperature: 0\n"
+    reading = parse_reading(text)
+    assert (reading.battery_c, reading.battery_percent, reading.charging) == (None, None, None)
+    assert parse_reading(text.replace("false", "true").replace("temperature: 0", "temperature: 301")).battery_c == 30.1
+    assert parse_reading("__section battery\n  Dock powered: true\n  level: 50\n").charging is True
+
+
+@pytest.mark.parametrize("affinity", ["3-2", "0,3-1"])
+def test_cores_the_wrong_way_round_are_not_all_cores(affinity):
+    text = "[ro.product.cpu.abi]: [arm64-v8a]\n__section present\n0-3\n"
+    with pytest.raises(DeviceOptionError, match=r"names no core in 3-[12]; write the lower one first"):
+        choose_cores(parse_identity(text), 1, affinity)
 
 
 # -- what the tool says -------------------------------------------------------------------------------------

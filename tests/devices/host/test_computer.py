@@ -64,6 +64,17 @@ def test_what_is_no_list_of_cores_is_refused(text):
         parse_cores(text)
 
 
+def test_cores_the_wrong_way_round_are_not_no_cores():
+    with pytest.raises(DeviceOptionError, match="names no core in 1-0; write the lower one first"):
+        parse_cores("1-0")
+
+
+def test_the_clock_is_that_of_the_core_though_others_are_off_line(monkeypatch):
+    text = "".join(f"processor\t: {core}\ncpu MHz\t\t: {1000 * core}.5\n\n" for core in (0, 2, 3))
+    monkeypatch.setattr(host, "_read", lambda path: text if path.name == "cpuinfo" else None)
+    assert host_state((3,)).clock_mhz == 3000.5
+
+
 def test_cores_that_are_not_here_are_named():
     with pytest.raises(DeviceOptionError, match="core 4000 is not one"):
         parse_cores("4000")

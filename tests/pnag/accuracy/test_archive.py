@@ -42,6 +42,22 @@ def test_a_plain_table_of_two_columns_is_enough(tmp_path):
         assert AccuracyArchive.load(tmp_path / name, SPACE).accuracy.tolist() == [0.1, 0.2, 1]
 
 
+@pytest.mark.parametrize("head", ["", "sep=;\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+def test_what_spreadsheets_of_other_countries_write_is_read(tmp_path, encoding, head):
+    rows = [(str(network), 0.5 + i / 64) for i, network in enumerate(archive(3).architectures)]
+    text = head + "architecture;accuracy;note\r\n"
+    text += "".join(f"{name};{value};a\r\n".replace(".", ",") for name, value in rows)
+    (tmp_path / "a.CSV").write_bytes(text.encode(encoding))
+    assert AccuracyArchive.load(tmp_path / "a.CSV", SPACE).accuracy.tolist() == [value for _, value in rows]
+
+
+def test_percent_signs_are_refused_with_what_to_write(tmp_path):
+    (tmp_path / "a.csv").write_text(f'architecture,accuracy\n"{archive(1).architectures[0]}",75.3%\n')
+    with pytest.raises(ArchiveError, match=r"has accuracy 75.3%; .*write 0.75 for 75 %"):
+        AccuracyArchive.load(tmp_path / "a.csv", SPACE)
+
+
 def test_small_images_rank_for_large_ones_but_not_another_width(tmp_path):
     archive().save(tmp_path / "a.parquet")
     small = load_space("ofa-mbv3-w1.2", resolution=32, classes=10)

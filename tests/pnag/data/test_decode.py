@@ -1,6 +1,7 @@
 """Images as they lie around: pixel modes, orientation, size, damage. Both readers see the same picture."""
 
 import io
+import struct
 import warnings
 
 import numpy as np
@@ -35,6 +36,21 @@ def big_endian(values):
     return (values.astype(np.uint16) << 8).astype(">u2").tobytes()
 
 
+def tiff(values, bits, photometric):
+    """An uncompressed TIFF file of grey values of 12 or 16 bits, as microscopes write them."""
+    flat = values.astype(np.uint32).ravel() << (bits - 8)
+    flat = (1 << bits) - 1 - flat if photometric == 0 else flat
+    if bits == 12:  # two values in three bytes
+        pairs = (flat[::2] << 12) | flat[1::2]
+        data = b"".join(int(pair).to_bytes(3, "big") for pair in pairs)
+    else:
+        data = flat.astype("<u2").tobytes()
+    height, width = values.shape
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height, 279: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
 MODES = {
     "L": lambda v: encoded(Image.fromarray(v)),
     "LA": lambda v: encoded(Image.fromarray(v).convert("LA")),
@@ -49,6 +65,8 @@ MODES = {
     "I;16": lambda v: grey16(v, "PNG"),
     "I;16 of TIFF": lambda v: grey16(v, "TIFF"),
     "I;16B": lambda v: encoded(Image.frombytes("I;16B", v.shape[::-1], big_endian(v)), "TIFF"),
+    "12 bits of TIFF": lambda v: tiff(v, 12, 1),
+    "16 bits of TIFF, 0 is white": lambda v: tiff(v, 16, 0),
     "I of PGM": lambda v: b"P5 %d %d 65535\n" % v.shape[::-1] + big_endian(v),
     "GIF": lambda v: encoded(Image.fromarray(v), "GIF"),
     "BMP": lambda v: encoded(Image.fromarray(v), "BMP"),

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pnag.data import load_data
+from pnag.data import load_data, sound
 from pnag.data.names import part_of
 from pnag.errors import DataError
 from tests.pnag.data.test_decode import encoded
@@ -140,6 +140,51 @@ def test_pictures_that_are_all_alike_are_no_data_set(tmp_path):
     for path in (tmp_path / "train").rglob("*.png"):
         path.write_bytes(picture(0, 0))
     assert "all 20 training images are alike" in refused(f"imagefolder:{tmp_path}")
+
+
+def test_pictures_of_nearly_one_shade_are_no_data_set(tmp_path, monkeypatch):
+    """Ten or twelve bits in files of sixteen: a viewer shows black."""
+    for part, count in (("train", 10), ("val", 3)):
+        for kind in CLASSES:
+            (tmp_path / part / kind).mkdir(parents=True)
+            for i in range(count):
+                values = np.full((12, 12), 900 + 2100 * (kind == "light") + i, np.uint16)
+                (tmp_path / part / kind / f"{i}.png").write_bytes(encoded(Image.fromarray(values)))
+    assert "20 training images are of nearly one shade (values 3 to 11 of" in refused(f"imagefolder:{tmp_path}")
+    monkeypatch.setattr(sound, "_MOST_DECODED", 5)  # as in a large set, of which some pictures are decoded
+    assert "20 training images are of nearly one shade" in refused(f"imagefolder:{tmp_path}")
+
+
+def test_drawings_with_little_ink_are_a_data_set(tmp_path):
+    place = folder(tmp_path)
+    for path in place.rglob("*.png"):
+        values = np.full((256, 256), 255, np.uint8)
+        values[(path.parent.name == "light") * 100 + int(path.stem), 3] = 0
+        path.write_bytes(encoded(Image.fromarray(values)))
+    assert read(f"imagefolder:{place}")[0] == [18, 2, 6]
+
+
+def test_links_that_lead_back_are_not_followed_for_ever(tmp_path):
+    place = folder(tmp_path / "photos")
+    (place / "train" / "dark" / "again").symlink_to(place / "train" / "dark")
+    (place / "train" / "light" / "all").symlink_to(place)
+    (place / "test").symlink_to(place / "val")
+    (place / "train" / "dark" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.png").write_bytes(picture(0, 50))
+    (place / "val").rename(tmp_path / "held")
+    (place / "test").unlink()
+    (place / "test").symlink_to(tmp_path / "held")
+    sizes, _, _ = read(f"imagefolder:{place}")
+    assert sum(sizes) >= 27
+    assert sum(sizes) < 60
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_no_picture(tmp_path):
+    place = folder(tmp_path)
+    os.mkfifo(place / "train" / "dark" / "z.png")
+    assert "z.png cannot be read (it is no file)" in refused(f"imagefolder:{place}")
 
 
 def test_a_class_without_pictures_says_what_is_there(tmp_path):

@@ -115,3 +115,10 @@ def _toml(value: object) -> str:
             return "[" + ", ".join(_toml(item) for item in value if item is not None) + "]"
         case _:
             return str(value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_windows_editors_are_read(tmp_path, encoding):
+    path = tmp_path / "mine.toml"
+    path.write_bytes('name = "mine"\r\nwidth = 1.0\r\n'.encode(encoding))
+    assert read_space(path).name == "mine"
