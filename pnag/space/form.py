@@ -9,12 +9,17 @@ from lut.words import printable
 from pnag.errors import SpaceError
 
 LONGEST = 100  # of a list: choices are encoded in a byte
-MOST = 4096  # of any number in a space: channels, sides, classes are far below, typing errors are not
+MOST = 4096  # of any number in a space but classes: channels and sides are far below, typing errors are not
+MOST_CLASSES = 100_000  # ImageNet-21k has 21,841
 _ACTIVATIONS = ("relu", "hswish")
 
 
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST
+
+
+def _count_of_classes(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_CLASSES
 
 
 def _width(value: object) -> bool:
@@ -23,9 +28,10 @@ def _width(value: object) -> bool:
 
 # What may stand for a key, in words; keys that are not here take a list of whole numbers.
 _ONE: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "classes": (_count_of_classes, f"a whole number from 1 to {MOST_CLASSES}"),
     "width": (_width, "a number above 0, at most 8"),
     **dict.fromkeys(
-        ("resolution", "classes", "stem_channels", "final_expand_channels", "feature_channels"),
+        ("resolution", "stem_channels", "final_expand_channels", "feature_channels"),
         (_whole, f"a whole number from 1 to {MOST}"),
     ),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lut.words import printable, quoted, text_of
 from pnag.errors import SpaceError
-from pnag.space.form import MOST, checked
+from pnag.space.form import MOST, MOST_CLASSES, checked
 from pnag.space.search_space import SearchSpace
 
 SPACES: Mapping[str, SearchSpace] = {
@@ -50,6 +50,9 @@ def load_space(
         raise SpaceError(f"a resolution of {sides[0]} leaves nothing to convolve; take 32 or more")
     if classes < 2:
         raise SpaceError(f"{classes} classes are nothing to tell apart; take 2 or more")
+    if classes > MOST_CLASSES or sides[-1] > MOST:
+        what = f"{classes} classes are" if classes > MOST_CLASSES else f"a resolution of {sides[-1]} pixels is"
+        raise SpaceError(f"{what} more than {MOST_CLASSES if classes > MOST_CLASSES else MOST}; give fewer")
     return replace(space, resolution=sides[-1], resolutions=tuple(sides) if len(sides) > 1 else (), classes=classes)
 
 

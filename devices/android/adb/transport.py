@@ -14,7 +14,7 @@ from typing import Any, cast
 from adb_shell.exceptions import TcpTimeoutException
 from adb_shell.transport.base_transport import BaseTransport
 
-from devices.errors import RuntimeUnavailableError
+from devices.errors import RuntimeUnavailableError, one_line
 from devices.options import shown
 
 DEFAULT_PORT = 5555
@@ -31,6 +31,8 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """Read `HOST`, `HOST:PORT` or `[IPV6]:PORT`. Raises `RuntimeUnavailableError` for anything else."""
+        if advice := _as_adb_names_it(text):
+            raise RuntimeUnavailableError(advice)
         host, colon, port = text.rpartition(":")
         if not colon or (":" in host and not host.startswith("[")):
             host, port = text, str(DEFAULT_PORT)
@@ -45,6 +47,18 @@ class Address:
         if self.host is not None:
             return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         return self.serial or "USB"
+
+
+def _as_adb_names_it(text: str) -> str:
+    """What to give in the place of a name that `adb devices` prints for what is not on USB; empty for others."""
+    if emulator := re.fullmatch(r"emulator-(\d{4,5})", text.strip(), re.ASCII):
+        return f"{text.strip()} is an emulator; give --adb 127.0.0.1:{int(emulator[1]) + 1}"
+    if "._adb-tls" in text or "._adb._tcp" in text:
+        return (
+            f"{shown(text)} is a phone on wireless debugging over TLS, which is not supported; connect it by USB once, "
+            "run 'adb tcpip 5555', and give --adb HOST:5555"
+        )
+    return ""
 
 
 class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell is untyped
@@ -122,13 +136,27 @@ def list_usb() -> tuple[str, ...]:
 
     Raises `RuntimeUnavailableError` if USB cannot be used here.
     """
-    found = []
-    for device in _usb_module().UsbTransport.find_all_adb_devices():
-        try:
-            found.append(str(device.serial_number))
-        except Exception:  # usb1's errors share no base that is worth importing here
-            found.append("")
-    return tuple(found)
+    try:
+        return tuple(map(_serial_of, _usb_module().UsbTransport.find_all_adb_devices()))
+    except Exception as error:  # usb1's errors share no base that is worth importing here
+        if type(error).__module__ != "usb1":
+            raise
+        raise RuntimeUnavailableError(
+            f"USB cannot be looked at ({one_line(error)}); give this user or container the USB devices, or reach "
+            "the phone by --adb HOST:PORT"
+        ) from error
+
+
+def _serial_of(device: Any) -> str:
+    try:
+        return str(device.serial_number)
+    except Exception:  # of one that may not be asked
+        return ""
+
+
+def _as_address(serial: str) -> str:
+    found = re.fullmatch(r"\[?[\w.:%-]+\]?:\d{1,5}", serial.strip(), re.ASCII)
+    return f"--serial {serial.strip()} is an address, no phone on USB; give --adb {serial.strip()}" if found else ""
 
 
 def usb_address(serial: str | None) -> Address:
@@ -136,6 +164,8 @@ def usb_address(serial: str | None) -> Address:
 
     Raises `RuntimeUnavailableError` if several are attached and none is named, or USB cannot be used here.
     """
+    if serial is not None and (advice := _as_adb_names_it(serial) or _as_address(serial)):
+        raise RuntimeUnavailableError(advice)
     if serial is None:
         attached = list_usb()
         if len(attached) > 1:

@@ -122,3 +122,21 @@ def test_files_of_windows_editors_are_read(tmp_path, encoding):
     path = tmp_path / "mine.toml"
     path.write_bytes('name = "mine"\r\nwidth = 1.0\r\n'.encode(encoding))
     assert read_space(path).name == "mine"
+
+
+@pytest.mark.parametrize("classes", [10_000, 21_841])
+def test_large_sets_of_classes_are_a_space(classes):
+    space = load_space(classes=classes)
+    assert type(space).from_dict(space.to_dict()) == space
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"classes": 100_001}, "100001 classes are more than 100000; give fewer"),
+        ({"resolution": 9000}, "a resolution of 9000 pixels is more than 4096; give fewer"),
+    ],
+)
+def test_what_no_file_could_hold_is_refused_before_it_is_measured(options, words):
+    with pytest.raises(SpaceError, match=words):
+        load_space(**options)
