@@ -24,6 +24,7 @@ from pnag.runs.measured import MeasuredNetwork, remember
 from pnag.runs.run import FINETUNED, RUNS, Run
 from pnag.space.budget import parse_budget
 from profiler.console import (
+    MOST_SEED,
     DebugOption,
     JsonOption,
     Progress,
@@ -100,22 +101,25 @@ def generate(
         str | None, typer.Option(metavar="SIZE", help="Size of the file at most, such as 20MB.")
     ] = None,
     candidates: Annotated[
-        int, typer.Option(min=1, help="Architectures the generator proposes for a budget.")
+        int, typer.Option(min=1, max=100_000, help="Architectures the generator proposes for a budget.")
     ] = CANDIDATES,
     confidence: Annotated[
         float, typer.Option(help="With what probability the measured latency is to keep the budget.")
     ] = 0.95,
     test_images: Annotated[
-        int, typer.Option(min=0, help="Images on which each exported file's accuracy is measured; 0 for none.")
+        int,
+        typer.Option(
+            min=0, max=1_000_000_000, help="Images on which each exported file's accuracy is measured; 0 for none."
+        ),
     ] = 1000,
     verify: Annotated[str | None, typer.Option(metavar="DEVICE", help="Measure the networks on this device.")] = None,
     attempts: Annotated[
-        int, typer.Option(min=1, help="Networks to measure for a budget until one keeps it and uses it up.")
+        int, typer.Option(min=1, max=1000, help="Networks to measure for a budget until one keeps it and uses it up.")
     ] = ATTEMPTS,
     adb: Annotated[str | None, typer.Option(help="The phone to measure on, at HOST:PORT.")] = None,
     serial: Annotated[str | None, typer.Option(help="The phone to measure on, on USB, by its serial.")] = None,
     benchmark_model: Annotated[Path | None, typer.Option(help="The benchmark_model file for the phone.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the proposals and of --finetune.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the proposals and of --finetune.")] = 0,
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Measure though the hardware is not the one named.")
     ] = False,

@@ -13,11 +13,13 @@ from lut.version import now_text
 from pnag.delivery.feasible import feasible_networks, feasible_text
 from pnag.runs.run import RUNS
 from profiler.console import (
+    MOST_SEED,
     DebugOption,
     JsonOption,
     Progress,
     VersionOption,
     command_line,
+    finite,
     new_app,
     print_json,
     print_text,
@@ -51,21 +53,30 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME of the table unless given.")] = None,
     method: Annotated[str, typer.Option(help="How to learn; a wrong name lists the known ones.")] = "pnag",
-    architectures: Annotated[int, typer.Option(min=20, help="Architectures whose accuracy is evaluated.")] = 500,
+    architectures: Annotated[
+        int, typer.Option(min=20, max=1_000_000, help="Architectures whose accuracy is evaluated.")
+    ] = 500,
     val_images: Annotated[
-        int | None, typer.Option(min=1, help="Validation images to evaluate each on; all of them unless given.")
+        int | None,
+        typer.Option(min=1, max=1_000_000_000, help="Validation images to evaluate each on; all of them unless given."),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=0, help="Rounds in which the generator proposes what to evaluate.")] = 0,
+    rounds: Annotated[
+        int, typer.Option(min=0, max=1000, help="Rounds in which the generator proposes what to evaluate.")
+    ] = 0,
     resolution: Annotated[
-        int | None, typer.Option(min=32, help="Side of the training images; the table's where it is small, else 32.")
+        int | None,
+        typer.Option(min=32, max=4096, help="Side of the training images; the table's where it is small, else 32."),
     ] = None,
     epochs: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Of the supernet; the data set's preset unless given. 0 evaluates --supernet as it is."
+            min=0,
+            max=1_000_000,
+            callback=finite,
+            help="Of the supernet; the data set's preset unless given. 0 evaluates --supernet as it is.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of everything random.")] = 0,
     tensorboard: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write the curves of supernet and generator there, for TensorBoard."),

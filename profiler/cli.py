@@ -28,6 +28,7 @@ from profiler.cli_check import Notes, check_device, tell
 from profiler.cli_networks import Plan, table_plan
 from profiler.cli_targets import Target, run_each, targets
 from profiler.console import (
+    MOST_SEED,
     DebugOption,
     JsonOption,
     Progress,
@@ -70,14 +71,14 @@ def profile(
         typer.Option(metavar="R[,R...]", help="Side of the input images in pixels (224); several to choose from."),
     ] = None,
     classes: Annotated[int | None, typer.Option(help="Classes of the classifier (1000).")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Images in a call.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, max=4096, help="Images in a call.")] = None,
     calibrate: Annotated[
-        int | None, typer.Option(min=0, help="Whole networks measured to calibrate with (40).")
+        int | None, typer.Option(min=0, max=1000, help="Whole networks measured to calibrate with (40).")
     ] = None,
     holdout: Annotated[
-        int | None, typer.Option(min=0, help="Whole networks measured to judge predictions by (20).")
+        int | None, typer.Option(min=0, max=1000, help="Whole networks measured to judge predictions by (20).")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=4096, help="Threads of the runtime.")] = None,
     affinity: Annotated[
         str | None, typer.Option(help="Cores to measure on, such as 1 or 0,2-3; none leaves it open.")
     ] = None,
@@ -93,7 +94,9 @@ def profile(
             help="When a latency is known well enough: precision, settled or rounds, such as settled,patience=3.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the order of measuring and the choice of networks.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Of the order of measuring and the choice of networks.")
+    ] = 0,
     cache: Annotated[Path | None, typer.Option(help="Where exported files are kept; $PNAG_CACHE.")] = None,
     precision: Annotated[
         str | None,
@@ -113,7 +116,7 @@ def profile(
     mode: Annotated[str | None, typer.Option(hidden=True)] = None,
     channels_last: Annotated[bool | None, typer.Option("--channels-last", hidden=True)] = None,
     cold: Annotated[bool | None, typer.Option("--cold", hidden=True)] = None,
-    gpu: Annotated[int | None, typer.Option(min=0, hidden=True)] = None,
+    gpu: Annotated[int | None, typer.Option(min=0, max=1023, hidden=True)] = None,
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Go on though the hardware is not the one named.")
     ] = False,

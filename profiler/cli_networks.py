@@ -5,6 +5,7 @@ Networks that are measured whole are spread over the whole range of a space's si
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,8 @@ class Plan:
 def table_plan(space: SearchSpace, calibrate: int, holdout: int, seed: int) -> Plan:
     """Every block of a space, and some whole networks; a latency table."""
     units = (*block_units(space.blocks()), *sample_units(space, calibrate, holdout, seed))
-    blocks = len(units) - calibrate - holdout
-    words = f"{blocks} blocks, {calibrate} + {holdout} networks"
+    count = Counter(unit.role for unit in units)  # a small space has fewer networks than were asked for
+    words = f"{count['block']} blocks, {count['calibration']} + {count['holdout']} networks"
     return Plan(units, space.to_dict(), space.resolution, space.classes, words, _save_table)
 
 

@@ -41,6 +41,16 @@ VersionOption = Annotated[
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else there.")]
 
+MOST_SEED = 2**32 - 1  # what every library takes that is seeded
+
+
+def finite(value: float | None) -> float | None:
+    """For an option's `callback`: the value, unless it is nan or endless. Raises `typer.BadParameter`."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value:g} is not a number to count with; give a finite one")
+    return value
+
+
 SCHEMA_VERSION = 1  # of all documents of --json: raised where a key goes, or means another thing
 INTERRUPTED = 130
 _OF_A_PHONE = {"--serial": "SERIAL", "--adb": "HOST:PORT"}
