@@ -132,7 +132,8 @@ def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _options_at_fault(values: Mapping[str, Any], where: str) -> list[str]:
     """What is wrong with [options], or with the back-end that would know."""
-    if not is_backend(backend := values.get("backend")):
+    backend = values.get("backend")
+    if not isinstance(backend, str) or not is_backend(backend):
         return []  # said already
     try:
         declared = declared_options(backend, where)

@@ -25,6 +25,7 @@ from lut.views.summary import (
     difference_document,
     table_document,
 )
+from lut.words import printable
 from pnag.delivery.feasible import feasible_networks, feasible_text
 from pnag.errors import SpaceError
 from pnag.space.search_space import SearchSpace
@@ -103,7 +104,9 @@ def diff(
         list[Path], typer.Argument(metavar="A B...", help="Two latency tables, or more.", show_default=False)
     ],
     *,
-    worst: Annotated[int, typer.Option(min=1, help="How many of the blocks that differ most to list, of two.")] = 10,
+    worst: Annotated[
+        int, typer.Option(min=1, max=10_000, help="How many of the blocks that differ most to list, of two.")
+    ] = 10,
     fail_above: Annotated[
         float | None,
         typer.Option(metavar="PERCENT", help="End with 1 if a block surely differs by more than so many percent."),
@@ -184,7 +187,9 @@ def refit(
 ) -> None:
     """Make a table anew with another statistic, from all visits, which lie beside it in FILE's .visits.gz."""
     if statistic not in ESTIMATORS:
-        raise typer.BadParameter(f"--statistic {statistic} is unknown; choose from {', '.join(ESTIMATORS)}")
+        raise typer.BadParameter(
+            f"--statistic {printable(statistic, 40)} is unknown; choose from {', '.join(ESTIMATORS)}"
+        )
     table = LatencyTable.load(file)
     made = refitted(table, load_visits(visits_path(file), table.metadata.created), statistic)
     made.save(out)
@@ -209,7 +214,7 @@ def trace(
 ) -> None:
     """Write a session as a Chrome trace, from all visits, which lie beside the table in FILE's .visits.gz."""
     if out.suffix.lower() != ".json":
-        raise typer.BadParameter(f"--out {out} is no trace by its suffix; call it {out.with_suffix('.json')}")
+        raise typer.BadParameter(f"--out {out} is no trace by its suffix; call it {out.stem or 'trace'}.json")
     table = LatencyTable.load(file)
     made = trace_of(table, load_visits(visits_path(file), table.metadata.created))
     with replacing(out) as temporary:
@@ -315,7 +320,7 @@ def import_command(
         typer.Option(metavar="R[,R...]", help="Side of the images in pixels (224); all that several files have."),
     ] = None,
     classes: Annotated[int | None, typer.Option(metavar="N", help="Classes that networks tell apart.")] = None,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images in one call.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, max=4096, metavar="N", help="Images in one call.")] = 1,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:

@@ -43,6 +43,13 @@ if TYPE_CHECKING:
 app = new_app()
 
 
+def _probability(value: float) -> float:
+    """For an option's `callback`."""
+    if not 0 < value < 1:
+        raise typer.BadParameter(f"{value:g} is no probability; give a number above 0 and below 1, such as 0.95")
+    return value
+
+
 # Unknown options are taken as budgets, so that `-5ms` is refused as the budget that it is.
 @app.command(context_settings={"ignore_unknown_options": True})
 def generate(
@@ -104,7 +111,8 @@ def generate(
         int, typer.Option(min=1, max=100_000, help="Architectures the generator proposes for a budget.")
     ] = CANDIDATES,
     confidence: Annotated[
-        float, typer.Option(help="With what probability the measured latency is to keep the budget.")
+        float,
+        typer.Option(callback=_probability, help="With what probability the measured latency is to keep the budget."),
     ] = 0.95,
     test_images: Annotated[
         int,

@@ -18,9 +18,11 @@ from devices.host.allowance import usable_memory_bytes
 from devices.host.computer import allowed_cores
 from devices.locks import holding
 from devices.registry import attached, option_rows, read_options
+from devices.specs.form import PRECISIONS
 from lut.files import require_writable
 from lut.table import LatencyTable
 from lut.version import now_text
+from lut.words import printable
 from pnag.space.spaces import load_space, parse_resolutions
 from profiler import cli_zoo, progress
 from profiler.build.artefacts import ArtefactCache, default_cache_dir, open_factory
@@ -147,7 +149,7 @@ def profile(
         return None
     started_s = time.monotonic()
     notes = Notes(collect=check)
-    notes.tried("options", lambda: _check_words(max_minutes, statistic))
+    notes.tried("options", lambda: _check_words(max_minutes, statistic, precision))
     deadline_s = math.inf if max_minutes is None else started_s + 60 * max_minutes
     spec = notes.tried("device", lambda: load_spec(device, sampling_faults))
     spec = spec and _with_options(spec, threads=threads, batch=batch, precision=precision)
@@ -183,7 +185,7 @@ def profile(
                 allow_mismatch=allow_mismatch,
                 noted=notes.findings,
             )
-            for target in chosen or [Target(out or usual)]
+            for target in chosen or [Target(usual)]
         }
         return tell(found, json=json)
     # What could not be had was raised, not noted.
@@ -227,12 +229,18 @@ def _listed(devices: bool, options_of: str | None, zoo: bool, adb: Sequence[str]
     return devices or options_of is not None or zoo
 
 
-def _check_words(max_minutes: float | None, statistic: str) -> None:
-    """Refuse at once what is no time or no statistic."""
+def _check_words(max_minutes: float | None, statistic: str, precision: str | None) -> None:
+    """Refuse at once what is no time, no statistic or no precision."""
+    if precision is not None and precision not in PRECISIONS:
+        raise typer.BadParameter(
+            f"--precision {printable(precision, 40)} is unknown; choose from {', '.join(PRECISIONS)}"
+        )
     if max_minutes is not None and not max_minutes > 0:
         raise typer.BadParameter(f"--max-minutes {max_minutes:g} is no time at all; give a positive number")
     if statistic not in ESTIMATORS:
-        raise typer.BadParameter(f"--statistic {statistic} is unknown; choose from {', '.join(ESTIMATORS)}")
+        raise typer.BadParameter(
+            f"--statistic {printable(statistic, 40)} is unknown; choose from {', '.join(ESTIMATORS)}"
+        )
 
 
 def _table_plan(
@@ -246,7 +254,7 @@ def _table_plan(
 ) -> Plan:
     """The blocks and networks that were asked for, the usual ones where none were."""
     sides = None if resolution is None else parse_resolutions(resolution)
-    of = load_space(space or DEFAULT, resolution=sides, classes=classes)
+    of = load_space(DEFAULT if space is None else space, resolution=sides, classes=classes)
     return table_plan(
         of, _CALIBRATE if calibrate is None else calibrate, _HOLDOUT if holdout is None else holdout, seed
     )

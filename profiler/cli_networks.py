@@ -71,6 +71,8 @@ def sample_units(space: SearchSpace, calibrate: int, holdout: int, seed: int) ->
 
     Both sets are spread evenly over the range of MACs.
     """
+    if calibrate + holdout == 0:
+        return ()
     rng = np.random.default_rng(seed)
     smallest, largest = space.extremes()
     drawn = sample_tilted(space, _CANDIDATES, rng)

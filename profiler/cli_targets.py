@@ -36,6 +36,8 @@ class StoppedError(ProfilerError):
 
 def targets(serials: Sequence[str], addresses: Sequence[str], out: Path) -> list[Target]:
     """What the options name; with several, each table is named by device. Raises `ProfilerError` for doubles."""
+    if not out.name:
+        raise ProfilerError(f"--out {out} is a folder; give the table's file, such as lut/mine.parquet")
     named = [(serial, None) for serial in serials] + [(None, address) for address in addresses]
     if len(set(named)) < len(named):
         raise ProfilerError("the same phone is named twice; name each once")

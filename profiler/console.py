@@ -130,16 +130,19 @@ def _may_be_read(path: str) -> bool:
 
 
 def _require_values(command: TyperCommand, words: Sequence[str]) -> None:
-    """Raise `typer.BadParameter` where an option that needs a value is followed by an option."""
+    """Raise `typer.BadParameter` where an option that needs a value is followed by an option, or given nothing."""
     options = {name: param for param in command.params for name in (*param.opts, *param.secondary_opts)}
     words = words[: words.index("--")] if "--" in words else words
     values = iter(words)
-    for name in values:
+    for word in values:
+        name, joined, rest = word.partition("=")
         option = options.get(name)
         if option is None or getattr(option, "is_flag", True):
             continue
-        value = next(values, "")
-        if value.startswith("--"):
+        value = rest if joined else next(values, None)
+        if value is not None and not value.strip():
+            raise typer.BadParameter(f"{name} is given nothing; give a value, or leave {name} out")
+        if not joined and value is not None and value.startswith("--"):
             known = "the option" if value.partition("=")[0] in options else "like an option:"
             wanted = f"a value ({option.metavar})" if getattr(option, "metavar", None) else "a value"
             raise typer.BadParameter(

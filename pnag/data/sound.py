@@ -39,9 +39,12 @@ def require_sound(paths: Sequence[Path], train: int) -> None:
     def look(item: tuple[int, Path]) -> Look | BadImageError | None:
         index, path = item
         try:
-            return _look(path, printable(path, 400)) if index % each == 0 else _ends_well(path, printable(path, 400))
+            if index % each == 0:
+                return _look(path, printable(path, 400))
+            _ends_well(path, printable(path, 400))
         except BadImageError as error:
             return error
+        return None
 
     with quietly(), ThreadPoolExecutor(os.cpu_count()) as pool:
         seen = list(pool.map(look, enumerate(paths)))
