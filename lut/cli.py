@@ -15,6 +15,7 @@ from lut.errors import MissingBlockError
 from lut.exchange import export_table, exported_ms, import_table, require_exchange_suffix, resolutions_in
 from lut.files import replacing
 from lut.formats.fleet import add_tables
+from lut.formats.parquet import require_table_suffix
 from lut.table import LatencyTable, TableMetadata
 from lut.version import now_text, tool_version
 from lut.views.several import compare_several, describe_several, several_document
@@ -190,6 +191,7 @@ def refit(
         raise typer.BadParameter(
             f"--statistic {printable(statistic, 40)} is unknown; choose from {', '.join(ESTIMATORS)}"
         )
+    require_table_suffix(out)
     table = LatencyTable.load(file)
     made = refitted(table, load_visits(visits_path(file), table.metadata.created), statistic)
     made.save(out)
@@ -327,6 +329,7 @@ def import_command(
     """Make a table of latencies measured elsewhere: CSV (block,latency_ms) or once-for-all's YAML or JSON."""
     if not device.strip():
         raise typer.BadParameter("an empty device name; say where the latencies were measured")
+    require_table_suffix(out)
     found = resolutions_in(files) if resolution is None and len(files) > 1 else ()
     sides = (found or None) if resolution is None else parse_resolutions(resolution)
     of_space = load_space(space, resolution=sides, classes=classes)

@@ -21,6 +21,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Raises `OutputError` where the file cannot be written (no permission, not a folder, a full disk).
     """
     path = Path(path)
+    if not path.name:
+        raise _unwritable(path, OSError(errno.EISDIR, "it is a folder, not a file"))
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         try:

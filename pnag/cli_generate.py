@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,10 +43,13 @@ if TYPE_CHECKING:
 app = new_app()
 
 
+_EVEN = 0.5  # as likely kept as not: no margin at all
+
+
 def _probability(value: float) -> float:
     """For an option's `callback`."""
-    if not 0 < value < 1:
-        raise typer.BadParameter(f"{value:g} is no probability; give a number above 0 and below 1, such as 0.95")
+    if not _EVEN <= value < 1:
+        raise typer.BadParameter(f"{value:g} is no such probability; give a number from 0.5 on and below 1")
     return value
 
 
@@ -171,6 +174,7 @@ def generate(
     _check_lists(csv, report)
     _check_weights(weights, data, wanted=bool(targets or verify))
     _check_finetune(finetune, weights, wanted=bool(targets or verify))
+    _check_reach(given, verify)
     if verify is not None:
         _check_device(verify)
     directory = _latest(from_)
@@ -320,6 +324,13 @@ def _check_weights(weights: Path | None, data: str | None, *, wanted: bool) -> N
         raise typer.BadParameter(f"--data {data} is for the weights of a checkpoint; give --weights")
     if weights is not None and not wanted:
         raise typer.BadParameter(f"--weights {weights} is for networks that are made; give --export or --verify")
+
+
+def _check_reach(given: Mapping[str, Any], verify: str | None) -> None:
+    """Say at once that nothing is measured on what is reached so."""
+    if given and verify is None:
+        name = next(iter(given)).replace("_", "-")
+        raise typer.BadParameter(f"--{name} says how to reach what is measured on; give --verify DEVICE with it")
 
 
 def _check_finetune(epochs: float | None, weights: Path | None, *, wanted: bool) -> None:

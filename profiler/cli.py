@@ -20,6 +20,7 @@ from devices.locks import holding
 from devices.registry import attached, option_rows, read_options
 from devices.specs.form import PRECISIONS
 from lut.files import require_writable
+from lut.formats.parquet import require_table_suffix
 from lut.table import LatencyTable
 from lut.version import now_text
 from lut.words import printable
@@ -169,6 +170,8 @@ def profile(
     name = spec.name if spec else "table"
     usual = cli_zoo.zoo_path(name) if on_zoo else Path("lut") / f"{name}.parquet"
     chosen = notes.tried("phones", lambda: targets(serial or (), adb or (), out if out is not None else usual))
+    if not on_zoo and out is not None:
+        notes.tried("table's name", lambda: require_table_suffix(out))
     if report is not None and chosen:
         notes.tried("report", lambda: _require_reports(report, chosen))
     told = notes.tried("options of the device", lambda: read_options(spec, option or ()) if spec else {}) or {}

@@ -15,6 +15,7 @@ import typer
 
 from lut import cli as cli_lut
 from pnag import cli_generate, cli_train
+from pnag.space.spaces import load_space
 from profiler import cli as cli_profile
 from tests.pnag.commands import MAIN, Ended, Run, runner
 
@@ -151,3 +152,31 @@ def test_words_that_mean_nothing(type_: Callable[..., Ended], option: Asked) -> 
         assert ended.err.count("\n") <= 1, ended.err
         if ended.code or not ended.out:
             assert_one_line(ended, option)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("pnag-profile --device fake.toml --out mine.csv", "a table is parquet, not .csv; call it mine.parquet"),
+        ("pnag-lut import none.csv --device x --out o.json", "a table is parquet, not .json; call it o.parquet"),
+        ("pnag-lut refit none.parquet --out o.yaml", "a table is parquet, not .yaml"),
+        ("pnag-lut import none.csv --device x --out /", "cannot write /"),
+        ("pnag-lut trace none.parquet --out /", "call it trace.json"),
+        ("pnag-generate 3.2 --adb 10.0.0.1:5555", "--adb says how to reach what is measured on; give --verify"),
+        ("pnag-generate 3.2 --benchmark-model tool", "--benchmark-model says how to reach what is measured on"),
+        ("pnag-generate 3.2 --confidence 0.2", "0.2 is no such probability; give a number from 0.5 on and below 1"),
+        ("pnag-profile --device fake.toml --precision int4", "--precision int4 is unknown; choose from float32"),
+        ("pnag-profile --device fake.toml --out=", "--out is given nothing; give a value, or leave --out out"),
+    ],
+)
+def test_what_would_not_be_what_was_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, line: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fake.toml").write_text('name = "fake"\ntitle = "fake"\nbackend = "fake"\n')
+    block = load_space().blocks()[0].key
+    (tmp_path / "none.csv").write_text(f"block,latency_ms\n{block},1.0\n")
+    program, *rest = line.split(" ")
+    ended = runner(MAIN[program], capsys, monkeypatch)(*rest)
+    assert ended.code == 2
+    assert ended.says(words)

@@ -51,7 +51,9 @@ def require_card(library: Any = None) -> str:
     """
     driver = library if library is not None else _open_driver()
     if driver is None:
-        raise RuntimeUnavailableError(f"NVIDIA's driver (libcuda) is not here; install it. Else {NO_CARD}")
+        raise RuntimeUnavailableError(
+            "NVIDIA's driver (libcuda) is not here; install it, start the container with its GPUs, or use --device cpu"
+        )
     count, started = ctypes.c_int(), driver.cuInit(0)
     if started == _NO_DEVICE or (
         started == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and not count.value

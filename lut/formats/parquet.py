@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lut.blocks import BlockSpec
 from lut.entry import SCHEMA_VERSION, columns_of
-from lut.errors import TableFormatError
+from lut.errors import OutputError, TableFormatError
 from lut.files import replacing
 from lut.formats.canonical import parse_json, plain
 from lut.words import is_encodable
@@ -48,6 +48,17 @@ def write_parquet(
     text = json.dumps(plain(metadata), sort_keys=True, allow_nan=False)
     arrow = pa.Table.from_pylist([without_nan(row) for row in rows], schema=arrow_schema(schema))
     write_arrow(path, arrow.replace_schema_metadata({METADATA_KEY: text.encode()}))
+
+
+_OTHERS = (".csv", ".yaml", ".yml", ".json", ".html", ".txt", ".xlsx")
+
+
+def require_table_suffix(path: Path) -> None:
+    """Raise `OutputError` for the name of a table that promises another format than parquet."""
+    if path.suffix.lower() in _OTHERS:
+        raise OutputError(
+            f"a table is parquet, not {path.suffix}; call it {path.stem}.parquet; pnag-lut export writes CSV and YAML"
+        )
 
 
 def write_arrow(path: str | Path, arrow: pa.Table) -> None:

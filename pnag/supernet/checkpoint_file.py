@@ -7,7 +7,12 @@ not trusted.
 
 from __future__ import annotations
 
+import argparse
+import collections
+import datetime
+import pathlib
 import re
+import types
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -133,7 +138,7 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     try:
         with (
             warnings.catch_warnings(),
-            torch.serialization.safe_globals(_plain_numbers()),
+            torch.serialization.safe_globals([*_plain_numbers(), *_plain_settings()]),
             path.open("rb") as file,  # given a path, torch would trust its suffix
         ):
             warnings.simplefilter("ignore")
@@ -215,15 +220,34 @@ def _not_plain(path: Path, reason: str) -> str:
     )
 
 
+def _plain_settings() -> list[Any]:
+    """What training scripts keep of their options beside the weights. Made again, these hold values and do nothing."""
+    return [
+        argparse.Namespace,
+        types.SimpleNamespace,
+        pathlib.PurePosixPath,
+        (pathlib.PurePosixPath, "pathlib.PosixPath"),  # the system's own class does not exist everywhere
+        (pathlib.PurePosixPath, "pathlib._local.PosixPath"),
+        (pathlib.PureWindowsPath, "pathlib.WindowsPath"),
+        (pathlib.PureWindowsPath, "pathlib._local.WindowsPath"),
+        collections.defaultdict,
+        datetime.datetime,
+        datetime.timedelta,
+    ]
+
+
 def _plain_numbers() -> list[Any]:
-    """What numpy's scalars consist of in a pickle: a type of numbers and bytes. Nothing of it runs code of a file."""
+    """What numpy's scalars and arrays consist of in a pickle: types and bytes. Nothing of it runs code of a file."""
     import numpy as np
-    from numpy._core.multiarray import scalar
+    from numpy._core.multiarray import _reconstruct, scalar
 
     kinds = [np.bool_, *(np.dtype(code).type for code in np.typecodes["AllInteger"] + np.typecodes["Float"])]
     return [
         (scalar, "numpy.core.multiarray.scalar"),
         (scalar, "numpy._core.multiarray.scalar"),
+        (_reconstruct, "numpy.core.multiarray._reconstruct"),
+        (_reconstruct, "numpy._core.multiarray._reconstruct"),
+        np.ndarray,
         np.dtype,
         *dict.fromkeys(type(np.dtype(kind)) for kind in kinds),
     ]

@@ -1,8 +1,11 @@
 """Checkpoints in the forms in which people have them, all of them the same weights."""
 
 import argparse
+import collections
+import datetime
 import io
 import json
+import pathlib
 import pickle
 import zipfile
 
@@ -16,6 +19,11 @@ from pnag.supernet.checkpoint_file import plain_name, read_tensors
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.transfer import fits
 from tests.pnag.tiny import TINY_SPACE, random_supernet
+
+
+class Options:
+    """A class of a training script's own."""
+
 
 NET = random_supernet()
 STATE = {f"{name}": tensor for name, tensor in NET.state_dict().items()}
@@ -42,6 +50,14 @@ FORMS = {
     "mean of a list": {"best_acc": np.mean([71.2]), "state_dict": STATE},
     "model": {"model": STATE, "scaler": None},
     "twice wrapped": {"model": {"state_dict": STATE}, "args": {"lr": 0.1}},
+    "torchvision's references": {
+        "model": STATE,
+        "optimizer": {"state": {}, "param_groups": [{"lr": 0.1, "params": [0]}]},
+        "lr_scheduler": {"milestones": collections.Counter({30: 1}), "base_lrs": [0.1]},
+        "epoch": 3,
+        "args": argparse.Namespace(lr=0.1, data_path=pathlib.PurePosixPath("/data"), output_dir=pathlib.Path("out")),
+    },
+    "curves beside": {"state_dict": STATE, "losses": np.arange(3.0), "began": datetime.datetime(2026, 1, 1)},
     "averaged": {"state_dict_ema": {f"module.{n}": t for n, t in STATE.items()} | {"n_averaged": torch.tensor(9)}},
     "parameters": {n: torch.nn.Parameter(t) if t.is_floating_point() else t for n, t in STATE.items()},
 }
@@ -139,7 +155,7 @@ class Trainer:
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        ({"args": argparse.Namespace(lr=1), "state_dict": STATE}, "argparse.Namespace"),
+        ({"args": Options(), "state_dict": STATE}, "test_checkpoint_file.Options"),
         ({"model": Trainer()}, "test_checkpoint_file.Trainer"),
         ({"best": np.array([{"a": 1}], dtype=object), "state_dict": STATE}, "numpy"),
         ({"path": io.StringIO, "state_dict": STATE}, "StringIO"),
