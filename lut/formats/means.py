@@ -26,7 +26,9 @@ def read_means_yaml(text: str) -> dict[str, float]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}: " if mark else ""
-        raise ExchangeError(f"{place}{printable(getattr(error, 'problem', None) or 'not valid YAML')}") from error
+        problem = printable(getattr(error, "problem", None) or "not valid YAML")
+        advice = "; write plain numbers, float(x) before yaml.dump" if ":python/" in problem else ""
+        raise ExchangeError(f"{place}{problem}{advice}") from error
     except (ValueError, TypeError, RecursionError, OverflowError, AttributeError) as error:
         raise ExchangeError(f"not valid YAML: {printable(error, 120)}") from error
     return _means(document)

@@ -167,6 +167,7 @@ def test_ofa_counts_keys_of_other_spaces_and_leaves_incomplete_blocks_out():
         ("- 1", "not a mapping"),
         ("a: [", "line "),
         ("!!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("a:\n  mean: !!python/object/apply:numpy.core.multiarray.scalar []", "write plain numbers, float(x) before"),
         ("a: 1.0", "a: 1.0 is not of the form"),
         ("a: {median: 1.0}", "is not of the form"),
         ("a: {mean: 1.0}\na: {mean: 2.0}", "line 2: a occurs twice"),
