@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
+from typing import Any
 
 from lut.words import printable, quoted, text_of
 from pnag.errors import SpaceError
@@ -23,6 +24,7 @@ SPACES: Mapping[str, SearchSpace] = {
 
 _SUFFIX = ".toml"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MOST_FAULTS = 8
 _NEEDED = tuple(f.name for f in fields(SearchSpace) if f.default is MISSING)
 
 
@@ -79,18 +81,34 @@ def read_space(path: str | Path) -> SearchSpace:
         raise SpaceError(f"cannot read {path}: {error.strerror or error}; check the path") from error
     except (ValueError, RecursionError) as error:
         raise SpaceError(f"{path} is not valid TOML ({printable(error, 120)}); see docs/add_a_space.md") from error
-    known = {f.name: f for f in fields(SearchSpace)}
-    if unknown := sorted(set(values) - set(known)):
-        raise SpaceError(f"{path} has an unknown key {quoted(unknown[0], 60)}; known are {', '.join(known)}")
-    if missing := [key for key in _NEEDED if key not in values]:
-        raise SpaceError(f"{path} lacks {' and '.join(missing)}; every space has a name and a width")
-    name = values["name"]
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise SpaceError(f"{path} has name = {name!r}; give letters, digits, dots, dashes and underscores")
-    if name in SPACES:
-        raise SpaceError(f"{path} has name = '{name}', which a space of the program has; choose another")
-    plain = {key: checked(f"{path} has {key}", key, value) for key, value in values.items()}
+    plain, faults = _looked_over(values)
+    if faults:
+        raise SpaceError(f"{path} {'. Also, it '.join(faults[:_MOST_FAULTS])}")
     try:
         return SearchSpace(**plain)
     except SpaceError as error:
         raise SpaceError(f"{path}: {error}") from error
+
+
+def _looked_over(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The values as a space takes them, and all that is wrong with them, each to be said behind the file's name."""
+    faults, plain = [], {}
+    known = {f.name: f for f in fields(SearchSpace)}
+    if unknown := sorted(set(values) - set(known)):
+        named = ", ".join(quoted(key, 60) for key in unknown[:5])
+        faults.append(f"has an unknown key {named}; known are {', '.join(known)}")
+    if missing := [key for key in _NEEDED if key not in values]:
+        faults.append(f"lacks {' and '.join(missing)}; every space has a name and a width")
+    name = values.get("name", "")
+    if "name" in values and (not isinstance(name, str) or not _NAME.fullmatch(name)):
+        faults.append(
+            f"has name = {printable(repr(name)[:200], 60)}; give letters, digits, dots, dashes and underscores"
+        )
+    elif name in SPACES:
+        faults.append(f"has name = '{name}', which a space of the program has; choose another")
+    for key in (key for key in values if key in known and key != "name"):
+        try:
+            plain[key] = checked(f"has {key}", key, values[key])
+        except SpaceError as error:
+            faults.append(str(error))
+    return {"name": name, **plain}, faults

@@ -140,3 +140,12 @@ def test_large_sets_of_classes_are_a_space(classes):
 def test_what_no_file_could_hold_is_refused_before_it_is_measured(options, words):
     with pytest.raises(SpaceError, match=words):
         load_space(**options)
+
+
+def test_all_mistakes_of_a_file_are_said_together(tmp_path: Path):
+    text = 'name = "a/b"\nwidht = 1.0\ndepths = 2\nkernels = ["3"]\nclasses = 0\n'
+    with pytest.raises(SpaceError) as caught:
+        read_space(write(tmp_path, text))
+    for fault in ("key 'widht'", "lacks width", "name = 'a/b'", "depths = 2", "kernels = ['3']", "classes = '0'"):
+        assert fault in str(caught.value)
+    assert str(caught.value).count("space.toml") == 1
