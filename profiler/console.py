@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import re
 import shlex
 import sys
 import time
@@ -60,7 +61,7 @@ _LEAST_KNOWN = 0.01  # of the work, before what is left can be estimated from it
 
 
 class _Command(TyperCommand):
-    """A command that takes no option's name for another option's value, and words and paths as they are."""
+    """A command that takes no option's name for another option's value, and words and paths as they are, but for `~`."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         kinds = kinds_of(inspect.unwrap(self.callback)) if self.callback is not None else {}
@@ -70,9 +71,20 @@ class _Command(TyperCommand):
         return params
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        args = [_at_home(word) for word in args]
         if not ctx.resilient_parsing:
             _require_values(self, args)
         return super().parse_args(ctx, args)
+
+
+# Where shells leave a `~` as it is: `--lut=~/t.parquet`, `--data imagefolder:~/photos`, in quotes.
+_TILDE = re.compile(r"((?:--[a-z-]+=)?(?:[a-z0-9-]+:)?)~(/.*)?", re.DOTALL)
+
+
+def _at_home(word: str) -> str:
+    """A word of a command with the user's home for the `~` that its place begins with."""
+    found = _TILDE.fullmatch(word)
+    return word if found is None else f"{found[1]}{os.path.expanduser('~')}{found[2] or ''}"  # noqa: PTH111
 
 
 # -- words, paths and defaults are taken as they are ------------------------------------------------------

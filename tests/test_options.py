@@ -17,6 +17,7 @@ from lut import cli as cli_lut
 from pnag import cli_generate, cli_train
 from pnag.space.spaces import load_space
 from profiler import cli as cli_profile
+from profiler.console import _at_home
 from tests.pnag.commands import MAIN, Ended, Run, runner
 
 APPS = {
@@ -180,3 +181,23 @@ def test_what_would_not_be_what_was_meant(
     ended = runner(MAIN[program], capsys, monkeypatch)(*rest)
     assert ended.code == 2
     assert ended.says(words)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("~/t.parquet", "{}/t.parquet"),
+        ("--lut=~/t.parquet", "--lut={}/t.parquet"),
+        ("imagefolder:~/my photos", "imagefolder:{}/my photos"),
+        ("--accuracy=once-for-all:~/a.pth", "--accuracy=once-for-all:{}/a.pth"),
+        ("~", "{}"),
+        ("~other/x", "~other/x"),
+        ("a~/b", "a~/b"),
+        ("25ms", "25ms"),
+    ],
+)
+def test_a_tilde_is_the_home_folder_where_a_place_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, meant: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert _at_home(word) == meant.format(tmp_path)

@@ -69,7 +69,8 @@ def cpu_model(core: int = 0) -> str:
     board = info.get("Model") or (_read(Path("/proc/device-tree/model")) or "").strip("\0 \n")
     part = f"{info['CPU implementer']}/{info['CPU part']}" if "CPU part" in info and "CPU implementer" in info else ""
     hardware = info.get("Hardware", "")
-    named = (info.get("model name"), board, "" if _NO_BOARD.search(hardware) else hardware)
+    elsewhere = (info.get(key) for key in ("Model Name", "cpu model", "cpu"))  # LoongArch, MIPS, POWER
+    named = (info.get("model name"), board, "" if _NO_BOARD.search(hardware) else hardware, *elsewhere)
     by_part = f"{platform.machine()} processor {part}" if part else ""
     return next((name for name in named if name), by_part) or platform.processor() or platform.machine() or "unknown"
 

@@ -64,6 +64,20 @@ def test_what_is_no_list_of_cores_is_refused(text):
         parse_cores(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "model"),
+    [
+        ("processor\t: 0\ncpu\t\t: POWER9, altivec supported\nclock\t\t: 2300MHz\n\nmachine\t\t: PowerNV\n", "POWER9"),
+        ("system type\t\t: generic\n\nprocessor\t\t: 0\nModel Name\t\t: Loongson-3A5000\n", "Loongson-3A5000"),
+        ("processor\t\t: 0\ncpu model\t\t: MIPS 24KEc V5.0\n", "MIPS 24KEc"),
+        ("processor\t: 0\nCPU implementer\t: 0x61\nCPU part\t: 0x022\n", "0x61/0x022"),
+    ],
+)
+def test_processors_of_other_makers_are_named(monkeypatch, text, model):
+    monkeypatch.setattr(host, "_read", lambda path: text if path.name == "cpuinfo" else None)
+    assert model in describe_host((0,)).model
+
+
 def test_cores_the_wrong_way_round_are_not_no_cores():
     with pytest.raises(DeviceOptionError, match="names no core in 1-0; write the lower one first"):
         parse_cores("1-0")
