@@ -61,7 +61,7 @@ _LEAST_KNOWN = 0.01  # of the work, before what is left can be estimated from it
 
 
 class _Command(TyperCommand):
-    """A command that takes no option's name for another option's value, and words and paths as they are, but for `~`."""
+    """A command that takes no option's name for another's value, and words and paths as they are, but for `~`."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         kinds = kinds_of(inspect.unwrap(self.callback)) if self.callback is not None else {}
