@@ -50,7 +50,7 @@ def read(app: typer.Typer, function: Any, words: list[str]) -> Any:
     [
         [],
         ["one", "--flag", "two"],
-        ["--path", "a/b", "--paths", "c", "--paths", "d/../e", "--name", "", "--place", "~"],
+        ["--path", "a/b", "--paths", "c", "--paths", "d/../e", "--name", "a b", "--place", "x~"],
         ["--number", "3", "--share", "0.5"],
         ["--name", "3", "--", "--flag"],
     ],
