@@ -28,6 +28,8 @@ _FIELDS: Mapping[str, tuple[str, str | None]] = {
     "max_wait_s": ("max_wait_s", None),
     "longest_pause_s": ("longest_pause_s", None),
     "drift_limit": ("drift_limit", None),
+    "wandering_visit": ("wandering_visit", None),
+    "wandering_rounds": ("wandering_rounds", None),
     "relative_ci": ("stop", "relative_ci"),
     "min_rounds": ("stop", "min_rounds"),
     "max_rounds": ("stop", "max_rounds"),

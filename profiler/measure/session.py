@@ -21,6 +21,7 @@ import numpy as np
 
 from devices.backend import Artefact, Backend, DeviceState, Samples, Slice
 from devices.errors import MeasurementError
+from lut.entry import Role
 from profiler.measure.estimator import ESTIMATORS, relative_ci
 from profiler.measure.journal import Journal
 from profiler.measure.measurement import Levelled, Measurement, Visit, calls_of, judged
@@ -34,7 +35,7 @@ from profiler.progress import Progress
 
 _LONGEST_SEGMENT = 48  # visits, for devices on which a visit takes no time to speak of
 _FAILURES = 2
-_WANDERING_ROUNDS = 1.25  # times the least rounds, on a device that has no usual speed to wait for
+_FEWEST_CALLS = 2  # of a short visit
 _GAP_S = 60.0  # between two sessions that continue one another
 REFERENCE = "reference"  # the unit of readings of the reference in a journal
 
@@ -50,6 +51,10 @@ class Sampling:
 
     `drift_limit` is relative; `max_wait_s` bounds the waits for a device to cool down. After each pause of such a
     wait, `longest_pause_s` at most, the device works for `warm_up_s` before it is read.
+
+    On a device whose speed wanders, visits near in time are disturbed alike: many short ones say more than few long
+    ones. There a visit lasts `wandering_visit` of its usual length, and there are `wandering_rounds` times the least
+    rounds.
     """
 
     block: Slice = _BLOCK
@@ -63,6 +68,16 @@ class Sampling:
     stop: StopSettings = _STOP
     seed: int = 0
     statistic: str = "quiet"
+    wandering_visit: float = 0.25
+    wandering_rounds: float = 3.5
+
+    def slice_of(self, role: Role, *, wandering: bool) -> Slice:
+        """How long a visit to a unit of this role lasts."""
+        usual = self.block if role == "block" else self.network
+        if not wandering or self.wandering_visit >= 1:
+            return usual
+        runs = min(usual.min_runs, _FEWEST_CALLS)
+        return replace(usual, min_time_s=usual.min_time_s * self.wandering_visit, min_runs=runs)
 
 
 @dataclass(frozen=True)
@@ -133,6 +148,7 @@ class Session:
         self._before = self._after = DeviceState()
         self._off_segments = self._segments = 0
         self._resumed = sum(map(len, self._visits.values()))
+        self._told_of_wandering = False
         self._share = TimeShare(self._units, started_s=clock(), deadline_s=deadline_s)
 
     # -- what is left to do ---------------------------------------------------------------------------
@@ -144,10 +160,10 @@ class Session:
             return True
         timed = [visit for visit in visits if not visit.failure]
         stop = self._sampling.stop
+        if self._wanders():
+            return len(timed) >= (self._sampling.wandering_rounds if self._rounds_are_open else 1) * stop.min_rounds
         if len(timed) >= stop.max_rounds:
             return True
-        if self._wanders():
-            return len(timed) >= _WANDERING_ROUNDS * stop.min_rounds
         if len(timed) < stop.min_rounds and math.isinf(stop.max_time_s):
             return False
         return self._rule(timed).is_finished()
@@ -163,6 +179,14 @@ class Session:
     def _wanders(self) -> bool:
         """Whether the device's speed wanders and is to be taken out of all visits together."""
         return self._estimator.undisturbed and wanders(self._monitor.readings_ms, self._monitor.is_usual)
+
+    @property
+    def _rounds_are_open(self) -> bool:
+        """Whether the stop rule leaves the number of rounds to the session."""
+        return self._sampling.stop.rule != "rounds"
+
+    def _in_short_visits(self) -> bool:
+        return self._rounds_are_open and self._wanders()
 
     def _judged(self, visit: Visit) -> Visit:
         return judged(visit, self._monitor.is_usual) if self._monitor.readings_ms else visit
@@ -236,7 +260,7 @@ class Session:
         return segment, visits
 
     def _visit(self, unit: Unit, number: int) -> Visit:
-        how = self._sampling.block if unit.role == "block" else self._sampling.network
+        how = self._sampling.slice_of(unit.role, wandering=self._in_short_visits())
         at_s = self._now_s()
         try:
             samples = self._pool.get(unit.name).measure(how)
@@ -287,10 +311,12 @@ class Session:
     def _tell(self, segment: Sequence[Unit], number: int) -> None:
         if self._watcher is None:
             return
-        more = sum(
-            not self.finished(unit) and len(self._visits[unit.name]) >= self._sampling.stop.min_rounds
-            for unit in segment
-        )
+        if self._in_short_visits() and not self._told_of_wandering:
+            self._told_of_wandering = True
+            stop, rounds = self._sampling.stop, self._sampling.wandering_rounds
+            self._watcher.extend(math.ceil((rounds - 1) * stop.min_rounds * len(self._units)))
+        least = self._sampling.stop.min_rounds * (self._sampling.wandering_rounds if self._told_of_wandering else 1)
+        more = sum(not self.finished(unit) and len(self._visits[unit.name]) >= least for unit in segment)
         if more:
             self._watcher.extend(more)
         self._watcher.advance(len(segment), f"round {number + 1}, reference {self._monitor.drift:+.1%}")
@@ -345,11 +371,11 @@ class Session:
 
     def _why_stopped(self, unit: Unit) -> str:
         timed = [visit for visit in self._visits[unit.name] if not visit.failure]
+        if self._in_short_visits():
+            return "wandering" if self.finished(unit) else "the time was up"
         if why := self._rule(timed).reason:
             return why
-        if len(timed) >= self._sampling.stop.max_rounds:
-            return "most rounds"
-        return "wandering" if self._wanders() and self.finished(unit) else "the time was up"
+        return "most rounds" if len(timed) >= self._sampling.stop.max_rounds else "the time was up"
 
 
 def _end_s(visits: Sequence[Visit]) -> float:

@@ -57,15 +57,18 @@ class Neighbour:
         return self._factor * (2.0 if self._rng.random() < 0.05 else 1.0)
 
 
+LONG = {"wandering_visit": 1.0, "wandering_rounds": 1.25}  # as phones are visited
+
+
 def session_of(width):
     setup = Setup(units=BLOCKS)
-    return session_on(setup, Phone, Wander(setup.clock, width=width))
+    return session_on(setup, Phone, Wander(setup.clock, width=width), **LONG)
 
 
-def session_on(setup, device, slower_now):
+def session_on(setup, device, slower_now, **sampling):
     settings = FakeSettings(noise=0.01)
     setup.backend = device(slower_now, settings=settings, pass_time=setup.clock.work)
-    result = setup.run(SAMPLING)
+    result = setup.run(replace(SAMPLING, **sampling))
     return (
         result,
         setup,
@@ -98,6 +101,26 @@ def test_on_a_shared_host_blocks_are_known_beside_one_another_though_most_visits
     apart = [abs(ratio / middle - 1) for ratio in ratios.values()]
     assert np.mean(apart) < 0.01
     assert max(apart) < 0.03
+
+
+def test_many_short_visits_say_more_than_few_long_ones():
+    apart, took_s, visits = {}, {}, {}
+    for name, sampling in (("long", LONG), ("short", {})):
+        setup = Setup(units=BLOCKS)
+        result, _, ratios = session_on(setup, Host, Wander(setup.clock, width=0.15), **sampling)
+        apart[name] = np.std(np.log(list(ratios.values())))
+        took_s[name] = setup.clock.now_s
+        visits[name] = result.quality["visits"]
+    assert visits["short"] > 2 * visits["long"]
+    assert apart["short"] < 0.8 * apart["long"]
+    assert took_s["short"] < 1.4 * took_s["long"]  # the fake charges for loading, the host does not
+
+
+def test_a_fixed_number_of_rounds_is_kept_though_the_device_wanders():
+    setup, stop = Setup(units=BLOCKS), StopSettings(min_rounds=5, rule="rounds")
+    result, _, _ = session_on(setup, Host, Wander(setup.clock, width=0.15), stop=stop)
+    assert result.quality["wandering"]
+    assert max(len(one.visits) for one in result.measurements.values()) <= 8  # until it is known to wander
 
 
 def test_a_visit_that_was_hit_hard_counts_for_little():
