@@ -51,7 +51,7 @@ BACKENDS: Mapping[str, BackendEntry] = {
 
 
 def known_backends() -> Mapping[str, str]:
-    """Names of back-ends and where they are, ours first: a package of another owner takes no name of ours."""
+    """Names of back-ends and where they are, ours first: another package cannot take a name of ours."""
     from importlib.metadata import entry_points
 
     foreign = {entry.name: entry.value for entry in entry_points(group=GROUP)}

@@ -103,7 +103,7 @@ class FakeBackend:
         return {"name": "fake", "version": "1", "threads": self._threads, "precision": "float32"}
 
     def get_ready(self, max_s: float) -> None:
-        """It always is."""
+        """Returns at once: it is always ready."""
 
     def state(self) -> DeviceState:
         """Warm while it drifts."""

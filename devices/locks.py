@@ -29,7 +29,7 @@ class HeldError(DeviceError):
 
 @contextmanager
 def holding(path: Path, what: str, remedy: str) -> Iterator[None]:
-    """Hold the lock file `path` in the body; the file is there only meanwhile, or after a death.
+    """Hold the lock file `path` while the body runs. The file is removed then; a process that was killed leaves it.
 
     The system lets the lock go when the process ends, whatever ends it. Raises `HeldError` at once if another
     process, or another part of this one, holds it: `what` names what it is about, `remedy` says what to do. Where

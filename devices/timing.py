@@ -96,7 +96,7 @@ def to_samples(taken: list[Sample], warmup_ns: list[int], calls: int, min_runs: 
 
 
 def _cooling(mib: int, renew: Callable[[], object] | None) -> Callable[[], None]:
-    """Something that overwrites so much memory and then writes a call's input anew."""
+    """A function that overwrites `mib` MiB of memory, then has a call's input written anew."""
     memory = np.zeros((mib << 20) // 8)
 
     def cool() -> None:

@@ -52,7 +52,7 @@ def find_problems(table: LatencyTable, blocks: Iterable[BlockSpec]) -> tuple[Pro
             width = entry.relative_ci
             detail = f"{entry.latency_ms:.4g} ms" + (f" ± {100 * width:.1f} %" if math.isfinite(width) else "")
             found += [Problem(block.key, flag, detail) for flag in DOUBTFUL_FLAGS if flag in entry.flags]
-    times = {key: entry.latency_ms for key, entry in table.blocks.items() if not entry.failed}
+    times = {key: entry.latency_ms for key, entry in table.measured.items()}
     found += [Problem(odd.block, "unlike_others", describe_odd(odd)) for odd in odd_blocks(blocks, times)]
     fidelity = table.metadata.fidelity
     if fidelity is not None and not fidelity.mape <= POOR_MAPE:
@@ -123,7 +123,7 @@ class TableDifference:
 
 def compare(a: LatencyTable, b: LatencyTable) -> TableDifference:
     """Compare the isolated latencies of two tables. Raises `LutError` if they have no block in common."""
-    in_a, in_b = ({key: e for key, e in table.blocks.items() if not e.failed} for table in (a, b))
+    in_a, in_b = a.measured, b.measured
     shared = [key for key in in_a if key in in_b]
     both = [_difference(in_a[key], in_b[key], len(shared)) for key in shared]
     if not both:

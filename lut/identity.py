@@ -49,7 +49,7 @@ def identity_of(kind: str, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unlike(here: Mapping[str, Any], there: Mapping[str, Any]) -> tuple[Unlike, ...]:
-    """In what two devices differ; empty if in nothing that both say. Both hold `kind`, `model` and facts.
+    """The facts in which two devices differ, of those that both state. Both hold `kind`, `model` and facts.
 
     Another model, or another kind, says all there is to say: then nothing else is listed.
     """

@@ -89,9 +89,14 @@ class LatencyTable:
         return {entry.block: entry for entry in self.entries if entry.role == "block"}
 
     @cached_property
+    def measured(self) -> Mapping[str, Entry]:
+        """Block rows by key, without those that failed."""
+        return {key: entry for key, entry in self.blocks.items() if not entry.failed}
+
+    @cached_property
     def costs_ms(self) -> Mapping[str, float]:
         """Calibrated cost of every block that was measured successfully."""
-        return {key: entry.cost_ms for key, entry in self.blocks.items() if not entry.failed}
+        return {key: entry.cost_ms for key, entry in self.measured.items()}
 
     @property
     def intercept_ms(self) -> float:
@@ -129,7 +134,7 @@ class LatencyTable:
 
     def calibrated(self) -> LatencyTable:
         """The same measurements with calibration, costs and fidelity fitted afresh."""
-        latencies = {key: entry.latency_ms for key, entry in self.blocks.items() if not entry.failed}
+        latencies = {key: entry.latency_ms for key, entry in self.measured.items()}
 
         def usable(role: str) -> list[NetworkMeasurement]:
             rows = self.networks(role)

@@ -1,4 +1,4 @@
-"""By which version of this program a thing is made, and when."""
+"""The version of this program and the time, as they go into everything that it makes."""
 
 from __future__ import annotations
 

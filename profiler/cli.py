@@ -114,7 +114,7 @@ def profile(
             metavar="KEY=VALUE", help="An option of the device's runtime, see --list-options; again for more."
         ),
     ] = None,
-    # The options that some devices had here before --option; they stay for commands that people have.
+    # These options of some devices are older than --option; they stay, for people's commands have them.
     delegate: Annotated[str | None, typer.Option(hidden=True)] = None,
     mode: Annotated[str | None, typer.Option(hidden=True)] = None,
     channels_last: Annotated[bool | None, typer.Option("--channels-last", hidden=True)] = None,
@@ -272,9 +272,9 @@ def _open(opened: ExitStack, spec: DeviceSpec, target: Target, options: Mapping[
 
 
 def _same_cores(spec: DeviceSpec, target: Target) -> dict[str, Any]:
-    """The host's cores that the session had which is gone on with, where they are our choice.
+    """The host's cores of the session that is resumed, where the program chooses them.
 
-    Others may be the quietest by now.
+    Meanwhile other cores may have become the quietest.
     """
     if "affinity" in spec.options or all(row["name"] != "affinity" for row in option_rows(spec)):
         return {}

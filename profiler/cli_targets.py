@@ -62,14 +62,14 @@ class SharedWatcher:
         self._watcher, self._label, self._lock, self._stop = watcher, label, lock, stop
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """So many visits of this worker are done. Raises `StoppedError` when the user interrupted the command."""
+        """Add visits of this worker to what is done. Raises `StoppedError` when the user interrupted the command."""
         if self._stop.is_set():
             raise StoppedError(f"{self._label} was stopped; run the same command again to go on")
         with self._lock:
             self._watcher.advance(amount, f"{self._label}: {note}")
 
     def extend(self, amount: float) -> None:
-        """So many more visits of this worker are needed."""
+        """Add visits of this worker to what there is to do."""
         with self._lock:
             self._watcher.extend(amount)
 

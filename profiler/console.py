@@ -318,7 +318,7 @@ class Progress:
         return self
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """So much more is done; `note` is shown beside it."""
+        """Add `amount` to what is done; `note` is shown beside it."""
         self._done += amount
         if self._rich is not None:
             self._rich.update(self._task, advance=amount, note=note)
@@ -329,7 +329,7 @@ class Progress:
             self._line(now, note)
 
     def extend(self, amount: float) -> None:
-        """There is more to do than was known."""
+        """Add `amount` to what there is to do."""
         self._total += amount
         if self._rich is not None:
             self._rich.update(self._task, total=self._total)

@@ -14,10 +14,10 @@ class Progress(Protocol):
     """What long work reports to: `profiler.console.Progress` is one."""
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """So much more is done; `note` is shown beside it."""
+        """Add `amount` to what is done; `note` is shown beside it."""
 
     def extend(self, amount: float) -> None:
-        """There is more to do than was known."""
+        """Add `amount` to what there is to do."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Part:
     share: float
 
     def __call__(self, done: float) -> None:
-        """So much of the part is done."""
+        """Report that the share `done` of the part is done."""
         self.report(self.start + self.share * done)
 
 

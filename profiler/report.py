@@ -60,7 +60,7 @@ def _median_ci(entries: Sequence[Entry]) -> float | None:
 def shown_table(table: LatencyTable, path: Path, *, name: str = "") -> Shown:
     """A table for a page, with the visits that lie beside the file `path`, or why there are none.
 
-    It is called by its file there, unless there is a `name` for it.
+    The page calls it by its file, unless a `name` is given.
     """
     try:
         moments = moments_of(load_visits(visits_path(path), table.metadata.created))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from devices.errors import (
     RuntimeUnavailableError,
     StorageFullError,
 )
+from devices.numbers import whole
 
 ROOT = "/data/local/tmp/pnag"
 _KEPT_BYTES = 8_000_000  # blocks stay on the phone for the next session, whole networks do not
@@ -130,7 +130,7 @@ class AndroidBackend:
         self._cool_down(self, max_s)
 
     def learn_usual_caps(self) -> None:
-        """The phone is as it should be now: caps on its clocks are its own setting (power saving), not heat."""
+        """Take the caps on the clocks at this moment for the phone's own setting (power saving), not for heat."""
         self._limits_mhz |= self._read().caps_mhz
 
     def _read(self) -> android_state.Reading:
@@ -190,7 +190,7 @@ class AndroidBackend:
                 if last:
                     raise MeasurementError(f"{error} (tried {_ATTEMPTS} times)") from error
             else:
-                clocks = [int(word) / 1000 for word in finished.note.split() if re.fullmatch(r"\d{1,9}", word)]
+                clocks = [khz / 1000 for word in finished.note.split() if (khz := whole(word)) is not None]
                 self._last_clock_mhz = max(clocks, default=None)
                 return report, self._session.clock() - started
         raise MeasurementError("benchmark_model lacks flag after flag; take a newer build of it")
@@ -215,7 +215,7 @@ class AndroidBackend:
         return "cat " + " ".join(f"{identity.CPU}/cpu{core}/cpufreq/scaling_cur_freq" for core in self._cores)
 
     def release(self, remote: str, size_bytes: int) -> None:
-        """A program of that model was closed: the file goes, if it is large and nobody else uses it."""
+        """Count a program of that model as closed, and remove the file if it is large and nobody else uses it."""
         left = self._open_files.get(remote, 0) - 1
         if left > 0:
             self._open_files[remote] = left

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from devices.errors import MeasurementError, RuntimeUnavailableError
+from devices.numbers import digits
 
 # LiteRT's tool says so in any of its lines, and knows other flags than TensorFlow's.
 _LITERT_TOOL = re.compile(r"benchmark_litert_model|litert[/\\]tools|^\s*usage:.*litert", re.IGNORECASE | re.MULTILINE)
@@ -24,7 +25,7 @@ _NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?nan|[-+]?inf"
 # 'INFO: ' since 2023, '[file:line] ' from LiteRT, 'I tflite  : ' in a log; 'Timings (microseconds): count=' is
 # the op profiler's sum over the operators of a node, and must not match.
 _PREFIX = r"(?:(?:INFO|I)\s*(?:tflite\s*)?:\s*)?(?:I\d{4} \S+\s+)?(?:\[[^\]]*\]\s*)?"
-_STAT = re.compile(rf"^\s*{_PREFIX}count=(?P<count>\d{{1,9}})(?P<rest>(?:\s.*)?)$")
+_STAT = re.compile(rf"^\s*{_PREFIX}count=(?P<count>{digits()})(?P<rest>(?:\s.*)?)$")
 _FIELD = re.compile(rf"(\w+)=({_NUMBER})")
 _SUMMARY = re.compile(rf"^\s*{_PREFIX}(?:Average inference timings|Inference timings) in us: (?P<rest>.*)$")
 _SUMMARY_FIELD = re.compile(
@@ -32,7 +33,7 @@ _SUMMARY_FIELD = re.compile(
 )
 _LITERT = re.compile(
     rf"^\s*{_PREFIX}(?P<name>Model initialization|Warmup \(first\)|Warmup \(avg\)|Inference \(avg\)):"
-    rf"\s+(?P<value>{_NUMBER})\s*(?P<unit>us|ms|s)\b(?:\s*\((?P<runs>\d{{1,9}}) runs\))?"
+    rf"\s+(?P<value>{_NUMBER})\s*(?P<unit>us|ms|s)\b(?:\s*\((?P<runs>{digits()}) runs\))?"
 )
 _UNIT_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _UNKNOWN_FLAGS = re.compile(
@@ -51,7 +52,7 @@ _REFUSED_DELEGATE = re.compile(
     re.IGNORECASE,
 )
 _PARTLY = re.compile(
-    r"Replacing (?P<some>\d{1,9}) out of (?P<all>\d{1,9}) node\(s\) with delegate \((?P<delegate>\w+)\)"
+    rf"Replacing (?P<some>{digits()}) out of (?P<all>{digits()}) node\(s\) with delegate \((?P<delegate>\w+)\)"
 )
 _ERROR = re.compile(
     r"^\s*(?:ERROR|E\s+tflite|F\s+\w+|FATAL|CANNOT LINK EXECUTABLE|Aborted|Segmentation fault|Killed)\b.*"
@@ -100,7 +101,10 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Report:
-    """What one invocation said. `nodes` are (delegated, all) where the tool tells; `partly`: it says so in words."""
+    """What one invocation said. `nodes` are (delegated, all) where the tool tells.
+
+    `partly`: the tool says in words that a part only was delegated.
+    """
 
     measured: Statistics
     warmup: Statistics | None = None

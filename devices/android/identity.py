@@ -10,6 +10,7 @@ from typing import Any
 
 from devices.backend import DeviceInfo
 from devices.errors import DeviceOptionError, RuntimeUnavailableError
+from devices.numbers import digits, spans, whole
 
 CPU = "/sys/devices/system/cpu"
 COMMAND = f"""getprop
@@ -24,7 +25,7 @@ echo __section kernel; uname -r"""
 # Qualcomm's numbers in /sys/devices/soc0/soc_id. The platform name msm8996 covers 820 and 821 alike.
 _SOC_IDS = {"246": "MSM8996", "291": "APQ8096", "305": "MSM8996pro", "310": "MSM8996au", "312": "APQ8096pro"}
 _PROPERTY = re.compile(r"^\[(?P<name>[^\]]+)\]: \[(?P<value>.*)\]$")
-_CPU_FILE = re.compile(rf"^{CPU}/cpu(?P<cpu>\d{{1,4}})/cpufreq/\w+:(?P<value>.+)$")
+_CPU_FILE = re.compile(rf"^{CPU}/cpu(?P<cpu>{digits(4)})/cpufreq/\w+:(?P<value>.+)$")
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,7 @@ class Phone:
     @property
     def api_level(self) -> int:
         """Android's API level, 0 if unknown."""
-        text = self.properties.get("ro.build.version.sdk", "")
-        return int(text) if re.fullmatch(r"\d{1,4}", text) else 0
+        return whole(self.properties.get("ro.build.version.sdk")) or 0
 
     def info(self) -> DeviceInfo:
         """The facts as the table records them."""
@@ -105,8 +105,8 @@ def parse_identity(text: str) -> Phone:
     max_mhz = mhz_by_core(parts.get("clocks", ""))
     cpuinfo = parts.get("cpuinfo", "")
     listed = len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE))
-    present = re.fullmatch(r"(?:\d{1,4}-)?(\d{1,4})", parts.get("present", "").strip())
-    count = int(present[1]) + 1 if present else max([listed, *(core + 1 for core in max_mhz), 1])
+    present = spans(parts.get("present", ""))
+    count = present[-1][1] + 1 if present else max([listed, *(core + 1 for core in max_mhz), 1])
     governors = by_core(parts.get("governors", ""))
     online = _core_list(parts.get("online", ""), count)
     offline = frozenset(range(count)) - online if online else frozenset()
@@ -116,13 +116,7 @@ def parse_identity(text: str) -> Phone:
 
 def _core_list(text: str, count: int) -> frozenset[int]:
     """Cores of the kernel's list, such as 0-3,6; empty for a text of another form."""
-    cores: set[int] = set()
-    for part in text.strip().split(","):
-        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part.strip())
-        if match is None:
-            return frozenset()
-        cores.update(range(int(match[1]), min(int(match[2] or match[1]), count - 1) + 1))
-    return frozenset(core for core in cores if core < count)
+    return frozenset(core for low, high in spans(text) or () for core in range(low, min(high, count - 1) + 1))
 
 
 # Part numbers of makers of SoCs, as they stand somewhere in the line.
@@ -163,23 +157,21 @@ def by_core(text: str) -> Mapping[int, str]:
 
 def mhz_by_core(text: str) -> Mapping[int, float]:
     """Clocks in MHz by core, of files in kHz; what is no clock is left out."""
-    return {core: int(value) / 1000 for core, value in by_core(text).items() if re.fullmatch(r"\d{1,9}", value)}
+    return {core: khz / 1000 for core, value in by_core(text).items() if (khz := whole(value)) is not None}
 
 
 def choose_cores(phone: Phone, threads: int, affinity: str | None) -> tuple[int, ...]:
     """The cores that `affinity` names (`2-3`; `none`: all), the fastest without it. Raises `DeviceOptionError`."""
     if affinity is None or affinity == "auto":
         return fastest_cores(phone, threads)
-    cores: set[int] = set()
-    for part in () if affinity == "none" else affinity.split(","):
-        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part.strip(), re.ASCII)
-        if match is None or int(match[2] or match[1]) >= phone.core_count:
-            raise DeviceOptionError(
-                f"--affinity {affinity} does not name cores of this phone; they are 0 to {phone.core_count - 1}"
-            )
-        if int(match[2] or match[1]) < int(match[1]):
-            raise DeviceOptionError(f"--affinity {affinity} names no core in {match[0]}; write the lower one first")
-        cores.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+    parts = () if affinity == "none" else spans(affinity)
+    if parts is None or any(last >= phone.core_count for _, last in parts):
+        raise DeviceOptionError(
+            f"--affinity {affinity} does not name cores of this phone; they are 0 to {phone.core_count - 1}"
+        )
+    if turned := next((f"{first}-{last}" for first, last in parts if last < first), ""):
+        raise DeviceOptionError(f"--affinity {affinity} names no core in {turned}; write the lower one first")
+    cores = {core for first, last in parts for core in range(first, last + 1)}
     if off := sorted(cores & phone.offline):
         raise DeviceOptionError(
             f"--affinity {affinity} names core {off[0]}, which is off line; give others, or wake its cluster"

@@ -101,7 +101,7 @@ def open_android(
 
 
 def _lock_path(session: AdbSession) -> Path:
-    """Where this user's sessions agree on who has the phone, however each of them reaches it."""
+    """The file that a session of this user locks to have the phone, the same over USB and over the network."""
     which = hashlib.sha256((session.boot or str(session.address)).encode()).hexdigest()[:16]
     user = os.getuid() if hasattr(os, "getuid") else 0
     return Path(tempfile.gettempdir()) / f"pnag-{user}-phone-{which}.lock"

@@ -9,6 +9,7 @@ from typing import Any
 
 from devices.android.identity import CPU, by_core, mhz_by_core, sections
 from devices.backend import DeviceState
+from devices.numbers import digits, whole
 
 THERMAL = "/sys/class/thermal"
 COMMAND = f"""echo __section now; grep -H . {CPU}/cpu[0-9]*/cpufreq/scaling_cur_freq 2>/dev/null
@@ -21,9 +22,9 @@ echo __section thermal; dumpsys thermalservice 2>/dev/null; true"""
 
 _ZONE = re.compile(rf"^{THERMAL}/thermal_zone(?P<zone>\d+)/(?P<what>type|temp):(?P<value>.*)$")
 _BATTERY = re.compile(r"^\s*(?P<name>[\w ]+?)\s*:\s*(?P<value>\S+)\s*$")
-_STATUS = re.compile(r"^\s*Thermal Status:\s*(?P<status>\d{1,9})\b", re.MULTILINE)
+_STATUS = re.compile(rf"^\s*Thermal Status:\s*(?P<status>{digits()})\b", re.MULTILINE)
 _TEMPERATURE = re.compile(
-    r"Temperature\{mValue=(?P<value>-?\d{1,9}(?:\.\d*)?), mType=(?P<type>-?\d+), mName=(?P<name>[^,]+)"
+    rf"Temperature\{{mValue=(?P<value>-?{digits()}(?:\.\d*)?), mType=(?P<type>-?\d+), mName=(?P<name>[^,]+)"
 )
 _HAL = "Current temperatures from HAL:"
 _CPU_TYPE, _SKIN_TYPE = "0", "3"  # Android's Temperature.TYPE_CPU and TYPE_SKIN
@@ -92,13 +93,13 @@ def parse_reading(text: str) -> Reading:
     status = _STATUS.search(thermal)
     cpu = [value for kind, _, value in hal if kind == _CPU_TYPE] or _cpu_zones(parts.get("zones", ""))
     skin = [value for kind, _, value in hal if kind == _SKIN_TYPE]
-    tenths = _integer(battery.get("temperature"))
+    tenths = whole(battery.get("temperature"), signed=True)
     return Reading(
         clocks_mhz=mhz_by_core(parts.get("now", "")),
         caps_mhz=mhz_by_core(parts.get("cap", "")),
         governors=by_core(parts.get("governor", "")),
         battery_c=None if tenths is None else _battery_c(tenths / 10),
-        battery_percent=_integer(battery.get("level")),
+        battery_percent=whole(battery.get("level"), signed=True),
         charging=any(battery.get(f"{source} powered") == "true" for source in ("AC", "USB", "Wireless", "Dock"))
         if battery else None,
         cpu_c=max(cpu, default=None),
@@ -135,10 +136,10 @@ def _cpu_zones(text: str) -> list[float]:
         match = _ZONE.match(line.strip())
         if match and match["what"] == "type":
             kinds[match["zone"]] = match["value"]
-        elif match and _integer(match["value"]) is not None:
-            raw[match["zone"]] = float(match["value"])
-    values = (celsius(value) for zone, value in raw.items() if _is_cpu(kinds.get(zone, "")))
-    return [value for value in values if value is not None]
+        elif match and (value := whole(match["value"], signed=True)) is not None:
+            raw[match["zone"]] = float(value)
+    values = (celsius(heat) for zone, heat in raw.items() if _is_cpu(kinds.get(zone, "")))
+    return [heat for heat in values if heat is not None]
 
 
 def _is_cpu(kind: str) -> bool:
@@ -148,8 +149,4 @@ def _is_cpu(kind: str) -> bool:
 
 def _runnable(text: str) -> int | None:
     words = text.split()
-    return _integer(words[3].partition("/")[0]) if len(words) >= 4 else None
-
-
-def _integer(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"-?\d{1,15}", text.strip()) else None
+    return whole(words[3].partition("/")[0]) if len(words) >= 4 else None

@@ -164,7 +164,7 @@ class CudaBackend:
         }
 
     def get_ready(self, max_s: float) -> None:
-        """The card is ready."""
+        """Returns at once: opening has made the card ready."""
 
     def state(self) -> DeviceState:
         """The card now; nothing is known without NVML."""

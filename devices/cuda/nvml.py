@@ -41,7 +41,7 @@ def reason_names(bits: int) -> tuple[str, ...]:
 
 
 def is_throttled(reasons: Iterable[str], clock_mhz: float | None, max_clock_mhz: float | None) -> bool:
-    """Whether the card runs slower than it would: heat, the board's brakes, or far below its clock by power."""
+    """Whether heat, the board's brakes or a limit of power, far below its highest clock, slow the card down."""
     active = set(reasons)
     if active & _ALWAYS_THROTTLED:
         return True

@@ -16,7 +16,7 @@ from devices.cuda.errors import explain
 from devices.cuda.nvml import Nvml
 from devices.errors import DeviceError, DeviceOptionError, MeasurementError, RuntimeUnavailableError, one_line
 from devices.host.computer import cpu_model
-from devices.inputs import random_input
+from devices.host.inputs import random_input
 from devices.options import Option
 from devices.spec import DeviceSpec
 from devices.timing import time_calls
@@ -132,7 +132,7 @@ class OrtGpuBackend:
         }
 
     def get_ready(self, max_s: float) -> None:
-        """The card is ready."""
+        """Returns at once: a session warms the card up itself."""
 
     def state(self) -> DeviceState:
         """The card now; nothing is known without NVML."""

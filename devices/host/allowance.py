@@ -6,13 +6,13 @@ Source: the Linux kernel's documentation of cgroup v1 (cpu, memory) and v2 (`cpu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import psutil
 
 from devices.host.computer import allowed_cores
+from devices.numbers import whole
 
 _MEMBERSHIP, _MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
@@ -76,8 +76,5 @@ def _lines(path: Path) -> list[str]:
 def _numbers(path: Path, count: int) -> tuple[int, ...]:
     """The first `count` whole numbers of a file's first line; () where one is missing or says `max`."""
     words = (_lines(path) or [""])[0].split()[:count]
-    return tuple(map(int, words)) if len(words) == count and all(_is_number(word) for word in words) else ()
-
-
-def _is_number(word: str) -> bool:
-    return re.fullmatch(r"-?\d{1,20}", word) is not None
+    found = [number for word in words if (number := whole(word, 20, signed=True)) is not None]
+    return tuple(found) if len(found) == count else ()

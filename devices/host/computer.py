@@ -13,6 +13,7 @@ from typing import Any
 
 from devices.backend import DeviceInfo, DeviceState
 from devices.errors import DeviceOptionError
+from devices.numbers import digits, spans, whole
 from devices.options import Option, shown
 
 AFFINITY = Option("affinity", str, "cores such as 1 or 0,2-3, or none; the quietest unless given")
@@ -47,14 +48,14 @@ def _cpuinfo(core: int = 0) -> dict[str, str]:
     first: dict[str, str] = {}
     own: dict[str, str] = {}
     for block in _blocks():
-        number = block.get("processor", "")
+        number = whole(block.get("processor"))
         # Old kernels name the model there, and what all processors share stands by itself.
-        if not re.fullmatch(r"\d{1,6}", number):
+        if number is None:
             board |= block
             continue
         board |= {key: block[key] for key in _OF_BOARD if key in block}
         first = first or block
-        if int(number) == core:
+        if number == core:
             own = block
     return {**first, **own, **board} if own or not first else {**first, **board}
 
@@ -98,8 +99,8 @@ def _cpufreq(core: int, name: str) -> str | None:
 
 
 def _mhz(core: int, name: str) -> float | None:
-    text = _cpufreq(core, name)
-    return int(text) / 1000 if text and re.fullmatch(r"\d{1,9}", text) else None
+    khz = whole(_cpufreq(core, name))
+    return None if khz is None else khz / 1000
 
 
 # Instruction sets that kernels of runtimes choose by; the other flags say nothing about speed.
@@ -120,7 +121,7 @@ def _caches_kib(core: int) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for folder in sorted((_CPU / f"cpu{core}" / "cache").glob("index*")):
         level, kind, size = (_read(folder / name) or "" for name in ("level", "type", "size"))
-        if match := re.fullmatch(r"(\d{1,9})([KM]?)", size):
+        if match := re.fullmatch(rf"({digits()})([KM]?)", size):
             kib = int(match[1]) * {"": 1, "K": 1024, "M": 1 << 20}[match[2]] // 1024
             sizes[f"L{level}{kind[:1].lower() if kind in ('Data', 'Instruction') else ''}"] = kib
     return sizes
@@ -129,7 +130,7 @@ def _caches_kib(core: int) -> dict[str, int]:
 def describe_host(cores: Sequence[int] = ()) -> DeviceInfo:
     """What this machine is; `cores` are those that measure. Holds nothing that names its owner."""
     first = cores[0] if cores else 0
-    memory = re.search(r"MemTotal:\s+(\d{1,15}) kB", _read(Path("/proc/meminfo")) or "")
+    memory = re.search(rf"MemTotal:\s+({digits(15)}) kB", _read(Path("/proc/meminfo")) or "")
     info = _cpuinfo(first)
     virtual = "hypervisor" in info.get("flags", "").split()
     vendor = _read(Path("/sys/class/dmi/id/sys_vendor")) if virtual else None
@@ -160,8 +161,8 @@ def host_state(cores: Sequence[int] = ()) -> DeviceState:
     clock_mhz = _mhz(first, "scaling_cur_freq")
     if clock_mhz is None:
         said = _cpuinfo(first).get("cpu MHz", "")
-        clock_mhz = float(said) if re.fullmatch(r"\d{1,9}(?:\.\d{0,9})?", said, re.ASCII) else None
-    running = re.search(r"^procs_running (\d{1,9})$", _read(Path("/proc/stat")) or "", re.MULTILINE)
+        clock_mhz = float(said) if re.fullmatch(rf"{digits()}(?:\.\d{{0,9}})?", said, re.ASCII) else None
+    running = re.search(rf"^procs_running ({digits()})$", _read(Path("/proc/stat")) or "", re.MULTILINE)
     load = (int(running.group(1)) - 1) / (os.cpu_count() or 1) if running else None
     return DeviceState(temperature_c=_temperature_c(), clock_mhz=clock_mhz, load=load)
 
@@ -170,10 +171,10 @@ def _temperature_c() -> float | None:
     """The hottest zone that belongs to the processor."""
     hottest: float | None = None
     for zone in _THERMAL.glob("thermal_zone*"):
-        kind, text = _read(zone / "type") or "", _read(zone / "temp") or ""
+        kind, thousandths = _read(zone / "type") or "", whole(_read(zone / "temp"), signed=True)
         heat = re.search(r"cpu|pkg|soc|acpitz|k10", kind, re.IGNORECASE) and not _BATTERY.search(kind)
-        if heat and re.fullmatch(r"-?\d{1,7}", text):
-            celsius = int(text) / 1000
+        if heat and thousandths is not None:
+            celsius = thousandths / 1000
             if not 1.0 <= celsius <= 130.0:  # a percentage, or a sensor that is switched off
                 continue
             hottest = celsius if hottest is None else max(hottest, celsius)
@@ -182,15 +183,12 @@ def _temperature_c() -> float | None:
 
 def parse_cores(text: str) -> tuple[int, ...]:
     """Cores of a list such as `0,2-3`. Raises `DeviceOptionError` for anything else, or cores that are not here."""
-    cores: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,6})(?:-(\d{1,6}))?\s*", part, re.ASCII)
-        if match is None:
-            raise DeviceOptionError(f"{shown(text)} is not a list of cores; write for instance 1 or 0,2-3, or none")
-        low, high = int(match.group(1)), int(match.group(2) or match.group(1))
-        if high < low:
-            raise DeviceOptionError(f"{shown(text)} names no core in {low}-{high}; write the lower one first")
-        cores += range(low, min(high, low + 4096) + 1)
+    parts = spans(text)
+    if parts is None:
+        raise DeviceOptionError(f"{shown(text)} is not a list of cores; write for instance 1 or 0,2-3, or none")
+    if turned := next((f"{low}-{high}" for low, high in parts if high < low), ""):
+        raise DeviceOptionError(f"{shown(text)} names no core in {turned}; write the lower one first")
+    cores = [core for low, high in parts for core in range(low, high + 1)]
     here = allowed_cores()
     if missing := sorted(set(cores) - set(here)):
         raise DeviceOptionError(f"core {missing[0]} is not one that may be used here; choose from {_ranges(here)}")
@@ -206,7 +204,7 @@ def _busy_ticks() -> dict[int, int]:
     busy: dict[int, int] = {}
     for line in (_read(Path("/proc/stat")) or "").splitlines():
         words = line.split()
-        if re.fullmatch(r"cpu\d{1,6}( \d{1,20}){5,}", " ".join(words)):
+        if re.fullmatch(rf"cpu{digits(4)}( {digits(20)}){{5,}}", " ".join(words)):
             ticks = [int(word) for word in words[1:9]]
             busy[int(words[0][3:])] = sum(ticks) - ticks[3] - ticks[4]  # without idle and waiting for a disk
     return busy

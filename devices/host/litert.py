@@ -15,9 +15,9 @@ import numpy as np
 from devices.backend import Artefact, ArtefactFormat, DeviceInfo, DeviceState, Samples, Slice
 from devices.errors import DeviceOptionError, MeasurementError, one_line
 from devices.host.computer import AFFINITY, describe_host, pinned, resolve_cores
+from devices.host.inputs import random_input
 from devices.host.litert_runtime import find_runtime
 from devices.host.watch import HostWatch
-from devices.inputs import random_input
 from devices.spec import DeviceSpec
 from devices.timing import time_calls
 
@@ -70,7 +70,7 @@ class LiteRtBackend:
         }
 
     def get_ready(self, max_s: float) -> None:
-        """This machine is as ready as it gets."""
+        """Returns at once: this machine has nothing to wait for."""
 
     def state(self) -> DeviceState:
         """This machine's state now."""
@@ -89,7 +89,7 @@ class LiteRtBackend:
             raise MeasurementError(f"{self._name} cannot load {artefact.path}: {one_line(error)}") from error
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: nothing is held."""
 
 
 class LiteRtProgram:

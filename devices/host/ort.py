@@ -18,8 +18,8 @@ from typing import Any
 from devices.backend import Artefact, ArtefactFormat, DeviceInfo, DeviceState, Samples, Slice
 from devices.errors import DeviceOptionError, MeasurementError, RuntimeUnavailableError, one_line
 from devices.host.computer import AFFINITY, describe_host, pinned, resolve_cores
+from devices.host.inputs import random_input
 from devices.host.watch import HostWatch
-from devices.inputs import random_input
 from devices.options import Option
 from devices.spec import DeviceSpec
 from devices.timing import time_calls
@@ -107,7 +107,7 @@ class OrtBackend:
         }
 
     def get_ready(self, max_s: float) -> None:
-        """This machine is as ready as it gets."""
+        """Returns at once: this machine has nothing to wait for."""
 
     def state(self) -> DeviceState:
         """This machine's state now."""
@@ -136,7 +136,7 @@ class OrtBackend:
             raise MeasurementError(f"onnxruntime cannot load {artefact.path}: {one_line(error)}") from error
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: nothing is held."""
 
 
 class OrtProgram:

@@ -11,7 +11,7 @@ from devices.backend import DeviceState
 from devices.host.computer import allowed_cores, host_state
 
 _CPU = Path("/sys/devices/system/cpu")
-# Events are counted when they begin; several parts of a session look one after the other, and all are to see one.
+# An event is counted once, when it begins. Several parts of a session look one after the other: each must see it.
 _HOLDS_S = 2.0
 
 

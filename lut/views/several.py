@@ -48,7 +48,7 @@ def compare_several(tables: Sequence[tuple[str, LatencyTable]]) -> TablesCompare
 
 
 def _latencies(table: LatencyTable) -> dict[str, float]:
-    return {key: entry.latency_ms for key, entry in table.blocks.items() if not entry.failed and entry.latency_ms > 0}
+    return {key: entry.latency_ms for key, entry in table.measured.items() if entry.latency_ms > 0}
 
 
 def _median_difference(a: Mapping[str, float], b: Mapping[str, float]) -> float:

@@ -125,13 +125,13 @@ class FolderSplit(Split):
                 str(error).strip().rsplit("DataError: ", 1)[-1]
             ) from None  # a worker's comes with its trace
 
-    def batches(self, size: int, *, shard: Shard = (0, 1)) -> Iterator[Batch]:
+    def batches(self, size: int) -> Iterator[Batch]:
         """All images once, resized and cropped at the centre."""
-        return self._load(self._in_order(size, shard), Augmentation())
+        return self._load(self._in_order(size), Augmentation())
 
-    def _in_order(self, size: int, shard: Shard = (0, 1)) -> Iterator[list[Item]]:
-        mine, side = range(shard[0], len(self), shard[1]), self.resolution
-        return ([(i, _UNCHANGED, side) for i in mine[start : start + size]] for start in range(0, len(mine), size))
+    def _in_order(self, size: int) -> Iterator[list[Item]]:
+        every, side = range(len(self)), self.resolution
+        return ([(i, _UNCHANGED, side) for i in every[start : start + size]] for start in range(0, len(self), size))
 
     def stream(
         self,

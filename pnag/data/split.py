@@ -40,8 +40,8 @@ class Split(ABC):
         """How many images."""
 
     @abstractmethod
-    def batches(self, size: int, *, shard: Shard = (0, 1)) -> Iterator[Batch]:
-        """All images once, in a fixed order, as they are. With a shard, every n-th image only."""
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All images once, in a fixed order, as they are."""
 
     @abstractmethod
     def stream(
@@ -130,11 +130,10 @@ class TensorSplit(Split):
         images = scaled(images, side or self.side or images.shape[-1])
         return normalise(images, self.normalisation.mean, self.normalisation.std)
 
-    def batches(self, size: int, *, shard: Shard = (0, 1)) -> Iterator[Batch]:
+    def batches(self, size: int) -> Iterator[Batch]:
         """All images once, in order."""
-        images, labels = self.images[shard[0] :: shard[1]], self.labels[shard[0] :: shard[1]]
-        for start in range(0, len(labels), size):
-            yield self._normalised(images[start : start + size]), labels[start : start + size]
+        for start in range(0, len(self), size):
+            yield self._normalised(self.images[start : start + size]), self.labels[start : start + size]
 
     def stream(
         self,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pnag.data.load import ImageData, load_data
-from pnag.data.split import Normalisation, Shard
+from pnag.data.split import Normalisation
 from pnag.delivery.answer import ranking_of
 from pnag.delivery.export import QUANTISED, ExportReport, export_network
 from pnag.delivery.finetuning import FineTuned, fine_tune, settings
@@ -94,10 +93,11 @@ class Workshop:
             raise RunError(f"{record['path']} is not the supernet that {run.directory} learnt from; train again")
         _ = self._calibration(self.space.resolution)
 
-    @property
+    @cached_property
     def data(self) -> ImageData | None:
-        """The data set that accuracies are measured on; None where none are to be measured, or none can."""
-        return self._found_data if self.test_images else None
+        """What accuracies are measured on, `test_images` of the test split; None where none are, or none can be."""
+        found = self._found_data if self.test_images else None
+        return None if found is None else replace(found, test=found.test.few(self.test_images))
 
     @cached_property
     def _found_data(self) -> ImageData | None:
@@ -195,14 +195,10 @@ class Workshop:
     def _test_accuracy(self, network: Network, side: int) -> float | None:
         if self.data is None:
             return None
-        return accuracy(network, self.data.at(side).test, shard=self._shard(self.data))
+        return accuracy(network, self.data.at(side).test)
 
     def _side(self, architecture: Architecture) -> int:
         return architecture.resolution or self.space.resolution
-
-    def _shard(self, data: ImageData) -> Shard:
-        """Every so-manyth image of the test split, so that all classes take part."""
-        return 0, max(1, math.ceil(len(data.test) / max(1, self.test_images)))
 
     def _describe(
         self, candidate: Candidate, reached: float | None, finetuning: Mapping[str, Any] | None = None
@@ -218,7 +214,7 @@ class Workshop:
             labels, seen = self._given.labels, self._given.normalisation
             images = {"mean": seen.mean, "std": seen.std}
         if reached is not None and self.data is not None:
-            source = f"measured on {self.data.name}, {self._seen(self.data)} images of the test split"
+            source = f"measured on {self.data.name}, {len(self.data.test)} images of the test split"
         return describe_network(
             candidate.architecture,
             self.space.alone(candidate.architecture)[0],
@@ -248,9 +244,6 @@ class Workshop:
         if self._given is not None:
             return self._given.supernet.data.get("name")
         return None if self._supernet is None else str((self._record or {})["data"]["name"])
-
-    def _seen(self, data: ImageData) -> int:
-        return len(range(0, len(data.test), self._shard(data)[1]))
 
     # -- files ------------------------------------------------------------------------------------------
 
@@ -315,9 +308,9 @@ class Workshop:
         """The accuracy of a file itself, as its description says it; nothing without images."""
         if self.data is None:
             return {}
-        share = self._share_of_examining() / self._seen(self.data)
+        share = self._share_of_examining() / len(self.data.test)
         reached = self.file_accuracy(file, batch, side, lambda images: advance(share * images))
-        source = f"measured on {self.data.name}, {self._seen(self.data)} images of the test split, with this file"
+        source = f"measured on {self.data.name}, {len(self.data.test)} images of the test split, with this file"
         return {"accuracy": reached, "accuracy_source": source}
 
     def file_accuracy(
@@ -331,7 +324,7 @@ class Workshop:
         if self.data is None or path.suffix == ".json":
             return None
         run, right, seen = open_file(path), 0, 0
-        for images, labels in self.data.at(side).test.batches(batch, shard=self._shard(self.data)):
+        for images, labels in self.data.at(side).test.batches(batch):
             filled = torch.cat([images, images[:1].expand(batch - len(images), -1, -1, -1)])
             right += int((run(filled.numpy()).argmax(1)[: len(labels)] == labels.numpy()).sum())
             seen += len(labels)

@@ -23,7 +23,7 @@ from pnag.generator.policy import PolicySettings, train_policy
 from pnag.generator.population import search_budgets
 from pnag.search.additive import best_sums, fit_additive
 from pnag.search.evaluator import Evaluator, RuleEvaluator
-from pnag.search.evolution import Ask, evolve, evolve_population
+from pnag.search.evolution import Ask, Search, evolve, evolve_population
 from pnag.search.frontier import behind_frontier
 from pnag.search.known_networks import Pool
 from pnag.search.memory import Memory
@@ -176,24 +176,13 @@ def _random(problem: Problem) -> Generator:
     return Generator(problem.costs, evaluator, Pool(problem.tokens, problem.costs(problem.tokens), problem.accuracy))
 
 
-def _evolution(problem: Problem) -> Generator:
-    predictor, rng = problem.predictor(), np.random.default_rng([problem.seed, 11])
-    budgets = problem.searched()
-    found = []
-    for index, budget in enumerate(budgets):
-        found.append(evolve(problem.costs, problem.ask or predictor, budget, len(problem.tokens) // len(budgets), rng))
-        problem.report_rest((index + 1) / len(budgets))
-    tokens, accuracy = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return Generator(problem.costs, RuleEvaluator(predictor), Pool(tokens, problem.costs(tokens), accuracy))
-
-
-def _evolution_of_populations(problem: Problem) -> Generator:
-    """Once-for-all's search, with an equal share of the accuracies for each budget."""
-    predictor, rng = problem.predictor(), np.random.default_rng([problem.seed, 17])
+def _evolution(problem: Problem, search: Search, stream: int) -> Generator:
+    """A search for each budget, with an equal share of the accuracies; `stream` numbers its random draws."""
+    predictor, rng = problem.predictor(), np.random.default_rng([problem.seed, stream])
     budgets, found = problem.searched(), []
     for index, budget in enumerate(budgets):
         share = len(problem.tokens) // len(budgets)
-        found.append(evolve_population(problem.costs, problem.ask or predictor, budget, share, rng))
+        found.append(search(problem.costs, problem.ask or predictor, budget, share, rng))
         problem.report_rest((index + 1) / len(budgets))
     tokens, accuracy = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return Generator(problem.costs, RuleEvaluator(predictor), Pool(tokens, problem.costs(tokens), accuracy))
@@ -239,11 +228,11 @@ METHODS: Mapping[str, Method] = {
         Method("pnag", "exact feasibility, learnt accuracy, LSTM trained over all budgets, refinement", _pnag),
         Method("pnag-paper", "the source's own form: evaluator by pairwise ranking, policy gradient alone", _paper),
         Method("random", "the best of the evaluated architectures", _random, answers_as_learnt=False),
-        Method("evo", "regularised evolution, anew for each of five budgets", _evolution),
+        Method("evo", "regularised evolution, anew for each of five budgets", lambda p: _evolution(p, evolve, 11)),
         Method(
             "evo-ofa",
             "once-for-all's evolution of a population, anew for each of five budgets",
-            _evolution_of_populations,
+            lambda p: _evolution(p, evolve_population, 17),
         ),
         Method(
             "additive", "additive scores of layers' choices and an exact solver", _additive, answers_as_learnt=False

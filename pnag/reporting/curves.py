@@ -14,9 +14,9 @@ from lut.views.html.markup import Html, heading, paragraph
 from lut.views.html.page import Plots, Section
 from pnag.reporting.source import RunSource
 from pnag.runs.run import FINETUNED, LEARNING, SUPERNET
+from pnag.supernet import CURVE
 
 TITLE = "Training"
-CURVE = "curve.jsonl"  # as `pnag.supernet.training_loop` names it, which needs torch
 _MOST_NETWORKS = 8  # fine-tuned ones that have a plot
 _STEPS = (("kept", "drawn networks that keep their budget", GREEN), ("used", "of the budget that they cost", ORANGE))
 

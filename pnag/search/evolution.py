@@ -17,6 +17,8 @@ from pnag.space.tokens import Tokens, TokenSpace
 
 Array = NDArray[np.float64]
 Ask = Callable[[Tokens], Array]
+# Cost model, whom to ask, budget (ms), how many evaluations, random draws; all networks evaluated, and their accuracy.
+Search = Callable[[CostModel, Ask, float, int, np.random.Generator], tuple[Tokens, Array]]
 
 _POPULATION = 50
 _TOURNAMENT = 10

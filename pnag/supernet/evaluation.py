@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lut.blocks import MBConvSpec
-from pnag.data.split import ImageData, Shard, Split, SplitName, spread_over
+from pnag.data.split import ImageData, Split, SplitName, spread_over
 from pnag.space.architecture import Architecture
 from pnag.supernet.elastic import pointwise_convs, quicken_pointwise, spare_rings
 from pnag.supernet.supernet import Supernet
@@ -122,12 +122,12 @@ def small_maps_quick(network: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, split: Split, *, shard: Shard = (0, 1)) -> float:
+def accuracy(network: nn.Module, split: Split) -> float:
     """Share of a split's images, 0 … 1, that a network in eval mode classifies right."""
     folded = fold_batch_norm(network)
     right = seen = 0
     with small_maps_quick(folded):
-        for images, labels in split.batches(_BATCH, shard=shard):
+        for images, labels in split.batches(_BATCH):
             right += int((folded(images).argmax(1) == labels).sum())
             seen += len(labels)
     return right / seen

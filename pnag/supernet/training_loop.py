@@ -23,6 +23,7 @@ from lut.formats.canonical import plain
 from lut.journal import LineJournal, read_lines
 from pnag.data.split import ImageData, Shard
 from pnag.errors import CheckpointError
+from pnag.supernet import CURVE
 from pnag.supernet.checkpoint import pickled
 from pnag.supernet.checkpoint_file import require_sound_zip
 from pnag.supernet.training_config import TrainConfig
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 CHECKPOINT = "checkpoint.pth"
-CURVE = "curve.jsonl"
 
 
 class CheckpointFile:

@@ -35,7 +35,7 @@ class Estimator(Protocol):
 
     @property
     def undisturbed(self) -> bool:
-        """Which calls it is of."""
+        """Whether disturbed calls are left out."""
 
     def value_ms(self, rounds: Sequence[Round]) -> float:
         """The statistic; NaN for no rounds."""

@@ -84,7 +84,7 @@ class Visit:
 
     @property
     def steady(self) -> bool:
-        """Whether the device was as usual."""
+        """Whether the device was at its usual speed."""
         return not UNSTEADY.intersection(self.flags)
 
     @property
@@ -280,7 +280,7 @@ class Measurement:
 
 
 def judged(visit: Visit, is_usual: Callable[[float], bool]) -> Visit:
-    """The visit in the light of what the reference's level is by now.
+    """The visit judged anew by the reference's level as it is known at the end.
 
     A device that was slow from the start, and did not say so, seemed to be as usual at first.
     """

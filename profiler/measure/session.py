@@ -47,7 +47,7 @@ _STOP = StopSettings()
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a session measures. `statistic` is what a latency is, by its name in `profiler.estimator.ESTIMATORS`.
+    """How a session measures. `statistic` is what a latency is, by its name in `profiler.measure.estimator.ESTIMATORS`.
 
     `drift_limit` is relative; `max_wait_s` bounds the waits for a device to cool down. After each pause of such a
     wait, `longest_pause_s` at most, the device works for `warm_up_s` before it is read.
@@ -394,3 +394,34 @@ def _plain(state: DeviceState) -> dict[str, Any]:
 
 def _share(visits: Sequence[Visit], flag: str) -> float:
     return sum(flag in visit.flags for visit in visits) / len(visits) if visits else 0.0
+
+
+def measure_units(
+    backend: Backend,
+    units: Sequence[Unit],
+    artefacts: Mapping[str, Artefact],
+    reference: str,
+    *,
+    usual_ms: float = math.inf,
+    sampling: Sampling | None = None,
+    watcher: Progress | None = None,
+    memory_limit_bytes: int = 4 << 30,
+) -> Mapping[str, Measurement]:
+    """Measure units in interleaved rounds, all that the sampling asks for; their measurements by name.
+
+    `artefacts` has the files of the units and of `reference` by name. Raises what a session raises.
+    """
+    sampling = sampling or Sampling()
+    if watcher is not None:
+        watcher.extend(len(units) * sampling.stop.min_rounds)
+    session = Session(
+        backend,
+        units,
+        artefacts.__getitem__,
+        reference,
+        sampling=sampling,
+        usual_ms=usual_ms,
+        watcher=watcher,
+        memory_limit_bytes=memory_limit_bytes,
+    )
+    return session.run().measurements

@@ -52,10 +52,10 @@ def wanders(readings_ms: Sequence[float], is_usual: Callable[[float], bool]) -> 
 def levelled_where_better(
     measured: Mapping[str, Measurement], *, wandering: bool, wanted_ci: float
 ) -> Mapping[str, Levelled]:
-    """What units take with the device's wandering taken out, if they are better known so; empty otherwise.
+    """What units take with the device's wandering taken out, where that makes them better known; else empty.
 
-    They are on a device that has no usual speed (`wandering`). On another it is tried where intervals are wider than
-    wanted: better are those that are clearly narrower, in the root mean square over units.
+    On a device that has no usual speed (`wandering`) it always does. On another it is tried where intervals are wider
+    than wanted, and taken if they become clearly narrower, in the root mean square over units.
     """
     plain = {name: one.relative_ci for name, one in measured.items() if math.isfinite(one.relative_ci)}
     if not wandering and (not plain or _rms(plain.values()) <= wanted_ci):

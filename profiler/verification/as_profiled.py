@@ -14,7 +14,7 @@ from profiler.build.suffixes import suffix_for
 
 # Back-ends that run .tflite files, whose precision is that of the file.
 _TFLITE = frozenset({"android", "litert"})
-# What a difference in would make latencies differ, in the order in which it is said.
+# What latencies depend on; a difference is told in this order.
 _TELLING = ("version", "precision", "threads", "delegate", "core_mask", "provider", "mode", "memory_format", "l2",
             "spinning")  # fmt: skip
 

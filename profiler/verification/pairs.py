@@ -24,7 +24,7 @@ from profiler.errors import ExportError, ProfilerError
 from profiler.measure.estimator import CONFIDENCE, ESTIMATORS
 from profiler.measure.measurement import Measurement
 from profiler.measure.plan import Unit
-from profiler.measure.session import Sampling, Session
+from profiler.measure.session import Sampling, measure_units
 from profiler.progress import Progress
 
 PARTNERS = 8
@@ -99,18 +99,10 @@ def verify_in_pairs(
     for row, artefact in made.values():
         artefacts[artefact.name] = artefact
         units.append(Unit(row.role, artefact.name, ()))
-    if watcher is not None:
-        watcher.extend(len(units) * sampling.stop.min_rounds)
-    session = Session(
-        backend,
-        units,
-        artefacts.__getitem__,
-        _reference(made, subjects),
-        sampling=sampling,
-        watcher=watcher,
-        memory_limit_bytes=memory_limit_bytes,
-    )
-    measured = session.run().measurements
+    measured = measure_units(
+        backend, units, artefacts, _reference(made, subjects),
+        sampling=sampling, watcher=watcher, memory_limit_bytes=memory_limit_bytes,
+    )  # fmt: skip
     return [
         _result(
             subject.artefact.name,

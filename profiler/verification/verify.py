@@ -9,7 +9,7 @@ from devices.backend import Artefact, Backend
 from profiler.errors import ProfilerError
 from profiler.measure.measurement import Measurement
 from profiler.measure.plan import Unit
-from profiler.measure.session import Sampling, Session
+from profiler.measure.session import Sampling, measure_units
 from profiler.progress import Progress
 
 
@@ -37,18 +37,8 @@ def measure_files(
     watched = reference or artefacts[0]
     by_name.setdefault(watched.name, watched)
     units = [Unit("holdout", artefact.name, ()) for artefact in artefacts]
-    sampling = sampling or Sampling()
-    if watcher is not None:
-        watcher.extend(len(units) * sampling.stop.min_rounds)
-    session = Session(
-        backend,
-        units,
-        by_name.__getitem__,
-        watched.name,
-        sampling=sampling,
-        usual_ms=usual_ms,
-        watcher=watcher,
-        memory_limit_bytes=memory_limit_bytes,
-    )
-    measurements = session.run().measurements
+    measurements = measure_units(
+        backend, units, by_name, watched.name,
+        sampling=sampling, usual_ms=usual_ms, watcher=watcher, memory_limit_bytes=memory_limit_bytes,
+    )  # fmt: skip
     return [measurements[artefact.name] for artefact in artefacts]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from devices.android.adb.session import AdbSession
 from devices.errors import DeviceError
+from devices.numbers import digits
 
 _TAIL_BYTES = 200_000  # more output than any version of a tool prints
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
@@ -58,7 +59,7 @@ class DetachedRunner:
         session.sleep(expected_s)
         while True:
             head, _, rest = session.run(_poll_script(folder)).output.partition("\n")
-            if ended := re.fullmatch(r"done (\d{1,5})\s*", head):
+            if ended := re.fullmatch(rf"done ({digits()})\s*", head):
                 output, _, noted = rest.rpartition("\n__note:")
                 return Finished(output, int(ended[1]), noted.strip())
             starting = head == "starting" and session.clock() - started < _START_LIMIT_S

@@ -65,7 +65,7 @@ def explain(error: Exception, address: Address) -> DeviceError | None:
 
 
 def _by_greeting(said: bytes, address: Address) -> DeviceError | None:
-    """What to do where something greets that is no phone, which waits to be spoken to."""
+    """What to do about a service that greets first. It is no phone: a phone waits until it is spoken to."""
     if said.startswith(_CONSOLE):
         return RuntimeUnavailableError(
             f"{address} is an emulator's console; give the port after it, {address.port + 1}"

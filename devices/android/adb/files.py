@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 import shlex
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,6 +12,7 @@ from adb_shell.exceptions import AdbCommandFailureException, PushFailedError
 
 from devices.android.adb.session import AdbSession
 from devices.errors import ConnectionLostError, RuntimeUnavailableError, StorageFullError
+from devices.numbers import whole
 
 _HASHES = {"sha256sum": "sha256", "sha1sum": "sha1", "md5sum": "md5"}  # the phone's tool -> hashlib's name
 _PUSH_ATTEMPTS = 4
@@ -124,8 +124,8 @@ def free_bytes(df: str) -> int | None:
     """Free space from `df -k`, or None if it cannot be read (the oldest versions print '1.2G')."""
     for line in reversed(df.strip().splitlines()):
         words = line.split()
-        if len(words) >= 4 and words[-1].startswith("/") and re.fullmatch(r"\d{1,15}", words[-3]):
-            return int(words[-3]) * 1024
+        if len(words) >= 4 and words[-1].startswith("/") and (free_kib := whole(words[-3], 15)) is not None:
+            return free_kib * 1024
     return None
 
 

@@ -20,7 +20,7 @@ _WORD = 1 << 32
 
 
 class Signer:
-    """One private key, with the three methods' spelling that adb-shell calls."""
+    """One private key. The methods are spelt as adb-shell calls them."""
 
     def __init__(self, key: rsa.RSAPrivateKey, path: Path) -> None:
         self._key = key

@@ -6,7 +6,6 @@ here may run twice, once before and once after a drop, so callers give only comm
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from devices.android.adb.errors import explain, is_lost, not_found
 from devices.android.adb.keys import Signer
 from devices.android.adb.transport import Address, open_transport
 from devices.errors import AuthorizationError, ConnectionLostError, DeviceError, RuntimeUnavailableError
+from devices.numbers import whole
 
 T = TypeVar("T")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0  # between attempts at a phone that is away
@@ -165,7 +165,7 @@ class AdbSession:
         )
 
     def _note_boot(self) -> None:
-        """Tell a reboot from a broken cable, and let a phone that booted anew finish that."""
+        """Tell a reboot from a broken cable, and let a phone that boots anew finish booting."""
         started = self.clock()
         while True:
             boot, _, ready = self.shell(_BOOT).output.rstrip("\n").rpartition("\n")
@@ -248,7 +248,8 @@ class AdbSession:
             transport_timeout_s=self.patience.silence_s,
             read_timeout_s=self.patience.silence_s,
         )
-        output, found, status = text.replace("\r", "").rpartition(f"\n{marker}")
-        if not found or not re.fullmatch(r"\d{1,5}", status.strip()):
+        output, found, last = text.replace("\r", "").rpartition(f"\n{marker}")
+        status = whole(last) if found else None
+        if status is None:
             raise ConnectionResetError("the answer was cut off")
-        return ShellResult(output, int(status))
+        return ShellResult(output, status)

@@ -15,6 +15,7 @@ from adb_shell.exceptions import TcpTimeoutException
 from adb_shell.transport.base_transport import BaseTransport
 
 from devices.errors import RuntimeUnavailableError, one_line
+from devices.numbers import whole
 from devices.options import shown
 
 DEFAULT_PORT = 5555
@@ -36,12 +37,12 @@ class Address:
         host, colon, port = text.rpartition(":")
         if not colon or (":" in host and not host.startswith("[")):
             host, port = text, str(DEFAULT_PORT)
-        host = host.strip("[]")
-        if not host or not re.fullmatch(r"\d{1,5}", port, re.ASCII) or not 0 < int(port) < 65536:
+        host, number = host.strip("[]"), whole(port)
+        if not host or number is None or not 0 < number < 65536:
             raise RuntimeUnavailableError(
                 f"{shown(text)} is not an address; give HOST:PORT, for instance 192.168.1.20:5555"
             )
-        return cls(host=host, port=int(port))
+        return cls(host=host, port=number)
 
     def __str__(self) -> str:
         if self.host is not None:
@@ -188,7 +189,7 @@ def require_attached(serial: str | None) -> None:
 
 
 def greeting(address: Address, timeout_s: float = 1.0) -> bytes:
-    """What something that is no phone says before it is spoken to; empty for a phone, and where nothing is heard."""
+    """What a service says before it is spoken to. Empty for a phone, which waits, and where nothing is heard."""
     try:
         with socket.create_connection((cast(str, address.host), address.port), timeout=timeout_s) as connection:
             return connection.recv(64)

@@ -11,7 +11,7 @@ from lut.views.html.page import Plots
 from pnag.reporting.curves import curves_section
 from pnag.reporting.source import RunSource
 from pnag.runs.run import FINETUNED, LEARNING, SUPERNET, Run
-from pnag.supernet.training_loop import CURVE
+from pnag.supernet import CURVE
 
 EPOCHS = [
     {"step": 10, "epoch": 1.0, "losses": [2.0, 2.5], "val_smallest": 0.25, "val_largest": 0.5},

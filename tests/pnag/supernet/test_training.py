@@ -10,12 +10,13 @@ import pytest
 from lut.journal import read_lines
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.errors import CheckpointError, DataError
+from pnag.supernet import CURVE
 from pnag.supernet.collect import collect_archive
 from pnag.supernet.evaluation import evaluate
 from pnag.supernet.supernet import Supernet
 from pnag.supernet.training import SUPERNET, train_supernet
 from pnag.supernet.training_config import PRESETS, TrainConfig, preset
-from pnag.supernet.training_loop import CHECKPOINT, CURVE, rate_share
+from pnag.supernet.training_loop import CHECKPOINT, rate_share
 from tests.pnag.tiny import TINY_CONFIG, TINY_SPACE, coloured_squares
 
 DATA = coloured_squares()
