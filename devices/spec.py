@@ -100,7 +100,7 @@ def load_spec(name: str, sampling_faults: Callable[[Mapping[str, Any]], Sequence
     [sampling], for whoever is to measure knows what may stand there.
     """
     source: Traversable | Path
-    own = name.endswith(".toml")
+    own = name.lower().endswith(".toml")
     if own:
         source = Path(name)
     elif name in list_specs():

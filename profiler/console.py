@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import difflib
 import inspect
 import io
 import json
@@ -74,6 +75,8 @@ class _Command(TyperCommand):
         args = [_at_home(word) for word in args]
         if not ctx.resilient_parsing:
             _require_values(self, args)
+            if ctx.ignore_unknown_options:
+                _require_known(self, args)
         return super().parse_args(ctx, args)
 
 
@@ -160,6 +163,18 @@ def _require_values(command: TyperCommand, words: Sequence[str]) -> None:
             raise typer.BadParameter(
                 f"{name} needs {wanted}, and what follows it is {known} {value}; give the value, or leave {name} out"
             )
+
+
+def _require_known(command: TyperCommand, words: Sequence[str]) -> None:
+    """Raise `typer.BadParameter` for a word that can only be an option, and is none: for commands that take others."""
+    options = [name for param in command.params for name in (*param.opts, *param.secondary_opts)]
+    words = words[: words.index("--")] if "--" in words else words
+    for word in words:
+        name = word.partition("=")[0]
+        if re.match(r"--[a-z]", name, re.IGNORECASE) and name not in (*options, "--help"):
+            near = difflib.get_close_matches(name, options, 3)
+            meant = f"did you mean {' or '.join(near)}?" if near else "see --help"
+            raise typer.BadParameter(f"there is no option {name}; {meant}")
 
 
 class _App(typer.Typer):

@@ -37,7 +37,7 @@ def load_space(
     `width` must be there. Raises `SpaceError` for an unknown name, a file that is no space, a resolution below 32 or
     fewer than 2 classes.
     """
-    if name.endswith(_SUFFIX):
+    if name.lower().endswith(_SUFFIX):
         space = read_space(name)
     elif name in SPACES:
         space = SPACES[name]
