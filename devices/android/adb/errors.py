@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import re
+import socket
 import struct
 
 from adb_shell import exceptions
 
-from devices.android.adb.transport import Address, greeting, is_listening
+from devices.android.adb.transport import Address, greeting, unreachable, why_unreachable
 from devices.errors import AuthorizationError, DeviceError, RuntimeUnavailableError
 
 _STLS = "1397511251"  # 'STLS' as a number: the phone wants to talk TLS, which adb-shell does not know
@@ -78,10 +79,8 @@ def _by_greeting(said: bytes, address: Address) -> DeviceError | None:
 
 def require_phone(address: Address) -> None:
     """Raise `RuntimeUnavailableError` where nothing listens at a TCP address, or something that is surely no phone."""
-    if not is_listening(address):
-        raise RuntimeUnavailableError(
-            f"nothing listens at {address}; run 'adb tcpip {address.port}' over USB once, check the address"
-        )
+    if why_not := unreachable(address):
+        raise RuntimeUnavailableError(why_not)
     if address.port == _ADB_SERVER_PORT:
         raise _adb_server(address)
     if other := _by_greeting(greeting(address), address):
@@ -108,6 +107,8 @@ def not_found(error: Exception, address: Address) -> DeviceError:
         )
     if address.port == _ADB_SERVER_PORT:
         return _adb_server(address)
+    if isinstance(error, socket.gaierror):
+        return RuntimeUnavailableError(why_unreachable(error, address))
     if isinstance(error, OSError) and error.errno == errno.ECONNREFUSED:
         reason = "nothing listens there"
     elif other := _by_greeting(greeting(address), address):

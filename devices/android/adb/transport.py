@@ -38,7 +38,7 @@ class Address:
         if not colon or (":" in host and not host.startswith("[")):
             host, port = text, str(DEFAULT_PORT)
         host, number = host.strip("[]"), whole(port)
-        if not host or number is None or not 0 < number < 65536:
+        if not _may_be_host(host) or number is None or not 0 < number < 65536:
             raise RuntimeUnavailableError(
                 f"{shown(text)} is not an address; give HOST:PORT, for instance 192.168.1.20:5555"
             )
@@ -48,6 +48,13 @@ class Address:
         if self.host is not None:
             return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         return self.serial or "USB"
+
+
+def _may_be_host(host: str) -> bool:
+    try:
+        return bool(host.strip()) and bool(host.encode("idna"))
+    except UnicodeError:  # too long, two dots in a row: the system's look-up raises the same
+        return False
 
 
 def _as_adb_names_it(text: str) -> str:
@@ -197,10 +204,19 @@ def greeting(address: Address, timeout_s: float = 1.0) -> bytes:
         return b""
 
 
-def is_listening(address: Address, timeout_s: float = 1.0) -> bool:
-    """Whether something accepts TCP connections at `address`."""
+def unreachable(address: Address, timeout_s: float = 1.0) -> str:
+    """Why nothing accepts TCP connections at `address`, and what to do; empty where something does."""
     try:
         with socket.create_connection((cast(str, address.host), address.port), timeout=timeout_s):
-            return True
-    except OSError:
-        return False
+            return ""
+    except OSError as error:
+        return why_unreachable(error, address)
+
+
+def why_unreachable(error: OSError, address: Address) -> str:
+    """What an error of connecting means, and what to do."""
+    if isinstance(error, socket.gaierror):
+        return f"no host is called {address.host}; check the name, or give the phone's IP address"
+    if isinstance(error, TimeoutError):
+        return f"{address} does not answer; check the address, and that phone and computer are in one network"
+    return f"nothing listens at {address}; run 'adb tcpip {address.port}' over USB once, check the address"

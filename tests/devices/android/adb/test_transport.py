@@ -1,10 +1,12 @@
 """How a phone is named: by serial, by address, and by what adb prints for either."""
 
+import socket
 from types import SimpleNamespace
 
 import pytest
 
 from devices.android.adb import transport
+from devices.android.adb.errors import not_found, require_phone
 from devices.android.adb.transport import Address, require_attached, usb_address
 from devices.errors import RuntimeUnavailableError
 
@@ -38,3 +40,31 @@ def test_a_bus_that_may_not_be_looked_at_is_said_in_a_line(monkeypatch: pytest.M
     monkeypatch.setattr(transport, "_usb_module", lambda: module)
     with pytest.raises(RuntimeUnavailableError, match=r"USB cannot be looked at \(LIBUSB_ERROR_ACCESS"):
         require_attached(None)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "no host is called phone.invalid; check the name"),
+        (
+            TimeoutError("timed out"),
+            "phone.invalid:5555 does not answer; check the address, and that phone and computer",
+        ),
+        (ConnectionRefusedError(111, "refused"), "nothing listens at phone.invalid:5555; run 'adb tcpip 5555'"),
+    ],
+)
+def test_why_a_phone_is_not_reached_decides_what_to_do(monkeypatch, error: OSError, words: str) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(RuntimeUnavailableError, match=words):
+        require_phone(Address.parse("phone.invalid"))
+    if isinstance(error, socket.gaierror):
+        assert words in str(not_found(error, Address.parse("phone.invalid")))
+
+
+@pytest.mark.parametrize("text", ["x" * 300, "a..b:5555", ".:1", "ü" * 70])
+def test_what_no_look_up_takes_is_no_address(text: str) -> None:
+    with pytest.raises(RuntimeUnavailableError, match="is not an address"):
+        Address.parse(text)
