@@ -126,7 +126,9 @@ def read_arrow(path: Path, *, most_bytes: int, most_rows: int = 1_000_000) -> pa
                 raise ValueError(f"it unpacks to more than {most_bytes >> 20} MiB")
             batches.append(batch)
         schema = batches[0].schema if batches else file.schema_arrow
-        return pa.Table.from_batches(batches, schema.with_metadata(file.schema_arrow.metadata))
+        table = pa.Table.from_batches(batches, schema.with_metadata(file.schema_arrow.metadata))
+        table.validate(full=True)  # texts that are none would be found where they are used
+        return table
 
 
 def arrow_source(path: Path) -> Any:

@@ -115,6 +115,7 @@ ABOUT = {
     damage=st.one_of(st.just(NO_DAMAGE), st.just(NO_DAMAGE), DAMAGE),
     compression=st.sampled_from(["none", "zstd", "snappy"]),
 )
+@example(spoilt=list(columns().items()), kinds={}, about=None, damage=([(24, 128)], 0), compression="none")
 def test_archives_in_parquet(tmp_path, spoilt, kinds, about, **more):
     arrays = [as_arrow(values, kinds.get(name)) for name, values in spoilt]
     table = pa.Table.from_arrays(arrays, names=[name for name, _ in spoilt])
