@@ -100,13 +100,14 @@ def spoilt_arrays(draw: st.DrawFn, arrays: Arrays) -> Arrays:
     found = dict(arrays)
     for _ in range(draw(st.integers(0, 2))):
         name = draw(st.sampled_from(sorted(found)))
-        array, what = np.atleast_1d(found[name]).copy(), draw(st.sampled_from(["drop", "type", "shape", "value", "value", "rename"]))
+        array, what = found[name].copy(), draw(st.sampled_from(["drop", "type", "shape", "value", "value", "rename"]))
         if what == "drop":
             del found[name]
         elif what == "type":
             with np.errstate(all="ignore"):
                 found[name] = array.astype(draw(st.sampled_from(KINDS)))
         elif what == "shape":
+            array = np.atleast_1d(array)
             shapes = [
                 array[:1],
                 array[:0],
