@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import errno
 import inspect
 import io
 import json
@@ -247,9 +248,14 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 def _message(error: Exception) -> str:
     if usage := getattr(error, "format_message", None):  # Typer's own errors, wherever it keeps their class
         return str(usage())
-    if isinstance(error, OSError) and error.filename:
-        return f"cannot use {error.filename}: {error.strerror}; check the path and its permissions"
-    return str(error)
+    if not isinstance(error, OSError):
+        return str(error)
+    place, reason = f"cannot use {error.filename}: " if error.filename else "", error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{place}{reason}; make room, or choose another place (TMPDIR says where temporary files go)"
+    if "temporary directory" in reason:
+        return f"{reason}; set TMPDIR to a folder that can be written"
+    return f"{place}{reason}; check the path and its permissions" if place else str(error)
 
 
 def _fail(name: str, message: str, code: int) -> NoReturn:

@@ -72,3 +72,25 @@ def test_threads_sleep_while_they_wait_unless_the_environment_says_how():
         words = [sys.executable, "-c", code, "--version"]
         done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         assert done.stdout.splitlines()[-1] == found
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device", "/tmp/x"),
+         "cannot use /tmp/x: No space left on device; make room, or choose another place (TMPDIR says where"),
+        (OSError(28, "No space left on device"), "No space left on device; make room, or choose another place"),
+        (FileNotFoundError(2, "No usable temporary directory found in ['/no']"), "['/no']; set TMPDIR to a folder"),
+        (PermissionError(13, "Permission denied", "x"), "cannot use x: Permission denied; check the path and its perm"),
+    ],
+)  # fmt: skip
+def test_what_the_system_refuses_is_said_with_what_to_do(error, line, capsys, monkeypatch):
+    app = new_app()
+
+    @app.command()
+    def fail() -> None:
+        raise error
+
+    ended = runner(lambda: run_app(app, "fail"), capsys, monkeypatch)()
+    assert ended.code == 2
+    assert ended.says(line)

@@ -77,9 +77,13 @@ def test_a_phone_that_lets_no_core_be_chosen_says_so_at_once(*, phone, home, too
     backend.close()
 
 
-def test_the_affinity_of_a_spec_is_obeyed(phone, home, tool, time):
-    backend = opened(phone, home, tool, time, affinity="0-1")
+def test_the_affinity_of_a_spec_is_obeyed(*, phone, home, tool, time, artefact, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\ntitle = "mine"\nbackend = "android"\n[options]\naffinity = "0-1"\n')
+    backend = opened(phone, home, tool, time, **load_spec(str(path)).options)
     assert backend.device().fields["cores_used"] == [0, 1]
+    backend.load(artefact).measure(QUICK)
+    assert "taskset 3 " in next(command for command in phone.commands if "--graph" in command)
     backend.close()
 
 
