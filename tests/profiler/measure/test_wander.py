@@ -144,6 +144,17 @@ def test_units_that_share_each_moment_by_hand():
     assert levelled["b"].latency_ms / levelled["a"].latency_ms == pytest.approx(3.0, rel=0.05)
 
 
+def test_the_level_is_the_quiet_devices_however_often_it_was_disturbed():
+    """Two sessions on a device that is twice as slow while others work: a fifth, and four fifths of the time."""
+    rng, levels = np.random.default_rng(0), []
+    for busy in (0.2, 0.8):
+        slow = np.repeat(rng.permutation(np.arange(40) < 40 * busy), 10)  # for ten visits at a time
+        times = np.where(slow, 2.0, 1.0) * np.exp(0.01 * rng.standard_normal(len(slow)))
+        units = {name: visits_of(times[first::4], np.arange(400.0)[first::4]) for first, name in enumerate("abcd")}
+        levels.append(np.mean([one.latency_ms for one in level_out(units).values()]))
+    assert levels == pytest.approx([1.0, 1.0], rel=0.04)
+
+
 def test_what_cannot_be_told_is_left_out():
     assert level_out({"a": visits_of([1.0], [0.0])}) == {}
     assert level_out({}) == {}
