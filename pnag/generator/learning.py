@@ -24,8 +24,8 @@ from profiler.progress import Part, Share, Watch
 Array = NDArray[np.float64]
 
 FIRST_EVALUATIONS = 500
-ROUNDS = 16
-EVALUATIONS_PER_ROUND = 100
+ROUNDS = 48
+EVALUATIONS_PER_ROUND = 31
 _ROUNDS_SHARE = 0.8  # of the time, with 2,000 accuracies in all
 _FIRST_SHARE, _FEWEST_FIRST = 0.25, 10  # of all evaluations, drawn at random before the rounds
 

@@ -29,7 +29,8 @@ from pnag.space.tokens import Tokens, unit_tokens
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-_DRAWS, _BUDGETS_A_DRAW = 12, 40
+_DRAWS, _MORE_DRAWS = 8, 3
+_BUDGETS_A_QUESTION, _MOST_BUDGETS = 5, 480
 _GRID = 400
 _ELITES = 180
 _CROSSED, _PLANTED, _RANDOM = 1500, 3000, 500
@@ -52,11 +53,17 @@ def propose(
     candidates: in small spaces, or for many thousands.
     """
     tokens = known[0]
-    budgets = spread_budgets(costs, known, _DRAWS * _BUDGETS_A_DRAW, rng)
+    budgets = spread_budgets(costs, known, min(_MOST_BUDGETS, _BUDGETS_A_QUESTION * n), rng)
     starts = _starts(costs, known, rng)
     guesses = answers(costs, posterior.predictor, starts, budgets)
     rivals = rival_answers(costs, posterior, starts, budgets, rng)
-    asked = unknown(_alternating(guesses, rivals, rng), tokens)[: round(answers_share * n)]
+    wanted = round(answers_share * n)
+    asked = unknown(_alternating(guesses, rivals, rng), tokens)[:wanted]
+    for _ in range(_MORE_DRAWS):  # where most answers are known already
+        if len(asked) >= wanted:
+            break
+        further = rng.permutation(np.unique(rival_answers(costs, posterior, starts, budgets, rng), axis=0))
+        asked = np.concatenate([asked, unknown(further, np.concatenate([tokens, asked]))])[:wanted]
     plausible = np.unique(np.concatenate([guesses, rivals]), axis=0)
     candidates = unknown(_candidates(plausible, costs, rng), np.concatenate([tokens, asked]))
     if len(candidates) and len(asked) < n:

@@ -3,9 +3,12 @@
 Two forms of the predictor are learnt side by side. One takes all accuracies alike. For the other, accuracies count less
 the further they are below the best of their cost: a quadratic form that need not explain poor networks may fit the
 good ones better. Before a round's accuracies join the others, both forms are judged by how well they predicted them;
-the one that did better proposes the next round, and is what is returned. As long as the plain form does, most
-questions go to what tells plausible answers apart; where it does not, its posterior is not to be trusted with that, and
-all go to the answers themselves.
+the one that did better proposes the next round, and is what is returned.
+
+Where the plain form does better, and near networks have nothing in common that it does not explain, most questions go
+to what tells plausible answers apart. Otherwise its posterior is not to be trusted with that, and all go to the answers
+themselves. Many small rounds are better than few large ones then: each begins where the last one came to. So the
+strengths of features are searched anew only once there are enough more accuracies.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pnag.accuracy.predictor_fit import Posterior, Start, fit_posterior
+from pnag.accuracy.predictor_fit import DUAL_ROWS, Posterior, Start, fit_posterior
 from pnag.generator.proposals import ANSWERS_SHARE, propose
 from pnag.search.evolution import Ask
 from pnag.search.frontier import behind_frontier
@@ -29,7 +32,8 @@ Array = NDArray[np.float64]
 
 _NEAR = 0.07  # of the range of the accuracies: so far behind the best, a row has twice the noise variance
 _BETTER = 0.85  # of the plain form's squared error: noise alone does not make the other one better
-_FORGOTTEN = 0.5  # of what earlier rounds say of a form, each round
+_HALF = 100.0  # accuracies after which what was predicted before them counts half
+_ENOUGH_MORE = 1.15  # times as many accuracies: strengths are searched anew
 
 
 @dataclass(frozen=True)
@@ -80,22 +84,21 @@ def ask_in_rounds(
     of these as `done`, and architectures that have grown by all proposals until then, the call goes on to the same end.
     """
     rng, done = np.random.default_rng([seed, 7]), done or RoundsDone()
-    forms = [_Form(costs, near=False), _Form(costs, near=True)]
+    forms = [_Form(costs, near=False, seed=seed), _Form(costs, near=True, seed=seed)]
     if done.random_state is not None:
         rng.bit_generator.state = done.random_state["draws"]
         for form, state in zip(forms, done.random_state["forms"], strict=True):
-            form.restore(state)
+            form.restore(state, tokens, accuracy)
     for number in range(min(done.number, rounds), rounds + 1):
-        spread = near_frontier_spread(costs(tokens), accuracy)
         for form in forms:
-            form.learn(tokens, accuracy, spread, seed)
+            form.learn(tokens, accuracy, last=number == rounds)
         plain, near = forms
         best = near if near.squared_error < _BETTER * plain.squared_error else plain
         if report is not None:
             report((number + 1) / (rounds + 1))
         if number == rounds:
             break
-        share = 1.0 if best is near else ANSWERS_SHARE
+        share = 1.0 if best is near or best.posterior.has_local_part else ANSWERS_SHARE
         proposed = propose(costs, best.posterior, (tokens, accuracy), per_round, rng, answers_share=share)
         if not len(proposed):
             break
@@ -113,22 +116,27 @@ class _Form:
 
     posterior: Posterior
 
-    def __init__(self, costs: CostModel, *, near: bool) -> None:
-        self._costs, self._near = costs, near
+    def __init__(self, costs: CostModel, *, near: bool, seed: int) -> None:
+        self._costs, self._near, self._seed = costs, near, seed
         self._start: Start | None = None
+        self._before: Start | None = None  # where the last search for strengths began
+        self._sizes: list[int] = []  # how many accuracies were known then, and in each round since
         self._predicted: Array = np.empty(0)
         self.squared_error = 0.0
 
-    def learn(self, tokens: Tokens, accuracy: Array, spread: Array, seed: int) -> None:
-        """Judge what was predicted of the last rows, each over its spread; then learn from all."""
-        if len(self._predicted):
-            last = slice(-len(self._predicted), None)
-            squared = np.square(self._predicted - accuracy[last])
-            self.squared_error = _FORGOTTEN * self.squared_error + float(np.average(squared, weights=1 / spread[last]))
-        self.posterior = fit_posterior(
-            self._costs.space, tokens, accuracy, spread=spread if self._near else None, start=self._start, seed=seed
-        )
-        self._start = self.posterior.end
+    def learn(self, tokens: Tokens, accuracy: Array, *, last: bool) -> None:
+        """Judge what was predicted of the last rows, each over its spread; then learn from all.
+
+        Strengths are searched anew where there are enough more accuracies, or no further ones will come.
+        """
+        spread = near_frontier_spread(self._costs(tokens), accuracy)
+        if n := len(self._predicted):
+            error = float(np.average(np.square(self._predicted - accuracy[-n:]), weights=1 / spread[-n:]))
+            kept = 0.5 ** (n / _HALF)
+            self.squared_error = kept * self.squared_error + (1 - kept) * error
+        if last or self._is_due(len(tokens)):
+            self._before, self._sizes = self._start, []
+        self._learn(tokens, accuracy, spread)
 
     def predict(self, tokens: Tokens) -> None:
         """Say what these will be, to be judged when they are known."""
@@ -136,17 +144,57 @@ class _Form:
 
     def state(self) -> dict[str, Any]:
         """Plain JSON values of all that the next round needs."""
-        assert self._start is not None
-        ceiling = self._start.ceiling
         return {
             "squared_error": self.squared_error,
             "predicted": self._predicted.tolist(),
-            "end": self._start.end.tolist(),
-            "ceiling": None if np.isinf(ceiling) else ceiling,
+            "start": _plain(self._start),
+            "before": _plain(self._before),
+            "sizes": list(self._sizes),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken. Raises `KeyError`, `TypeError` or `ValueError` for what none was."""
-        ceiling = np.inf if state["ceiling"] is None else state["ceiling"]
-        self._start = Start(np.array(state["end"]), ceiling)
+    def restore(self, state: Mapping[str, Any], tokens: Tokens, accuracy: Array) -> None:
+        """Go on where `state` was taken, from the architectures and accuracies that are known now.
+
+        Raises `KeyError`, `TypeError` or `ValueError` for what none was.
+        """
+        self._start, self._before = _start(state["start"]), _start(state["before"])
         self._predicted, self.squared_error = np.array(state["predicted"]), state["squared_error"]
+        sizes = state["sizes"]
+        if not sizes:
+            raise ValueError("nothing was learnt from")
+        self._sizes = sizes[:1]
+        if self._is_due(len(tokens)):
+            return
+        self._sizes = []
+        for n in sizes:
+            self._learn(tokens[:n], accuracy[:n], near_frontier_spread(self._costs(tokens[:n]), accuracy[:n]))
+
+    def _is_due(self, n: int) -> bool:
+        """Whether strengths are to be searched anew with `n` accuracies."""
+        return not self._sizes or n >= _ENOUGH_MORE * self._sizes[0] or n > DUAL_ROWS
+
+    def _learn(self, tokens: Tokens, accuracy: Array, spread: Array) -> None:
+        """From all of these: strengths too where none were found since they were due."""
+        counted = spread if self._near else None
+        if self._sizes:
+            self.posterior = self.posterior.grown(tokens, accuracy, counted)
+        else:
+            self.posterior = fit_posterior(
+                self._costs.space, tokens, accuracy, spread=counted, start=self._before, seed=self._seed
+            )
+        self._sizes.append(len(tokens))
+        self._start = self.posterior.end
+
+
+def _plain(start: Start | None) -> dict[str, Any] | None:
+    """Plain JSON values of it."""
+    if start is None:
+        return None
+    return {"end": start.end.tolist(), "ceiling": None if np.isinf(start.ceiling) else start.ceiling}
+
+
+def _start(plain: Mapping[str, Any] | None) -> Start | None:
+    """The inverse of `_plain`."""
+    if plain is None:
+        return None
+    return Start(np.array(plain["end"]), np.inf if plain["ceiling"] is None else plain["ceiling"])

@@ -19,7 +19,7 @@ from pnag.space.architecture import Architecture
 from pnag.space.search_space import SearchSpace
 from pnag.space.tokens import Tokens
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -122,9 +122,10 @@ def test_manifests(tmp_path, content):
 
 def plan_values() -> dict[str, Any]:
     names = [str(network) for network in TINY.decode(np.unique(TINY.sample(4, np.random.default_rng(0)), axis=0))]
-    form = {"missed": 0.1, "foretold": [0.5], "end": [0.1, 0.2], "ceiling": None}
+    start = {"end": [0.1, 0.2], "ceiling": None}
+    form = {"squared_error": 0.1, "predicted": [0.5], "start": start, "before": None, "sizes": [4]}
     return {
-        "format": 1, "first": names, "proposed": [names[:1], names[1:]],
+        "format": 2, "first": names, "proposed": [names[:1], names[1:]],
         "random_state": {"draws": np.random.default_rng(0).bit_generator.state, "forms": [form, form]},
     }  # fmt: skip
 
