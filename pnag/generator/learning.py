@@ -81,9 +81,13 @@ def train_generator(
 
 
 def rounds_of(evaluations: int, rounds: int = ROUNDS) -> tuple[int, int]:
-    """Of so many evaluations, how many are drawn at random at first, and how many are asked for in each round."""
+    """Of so many evaluations, how many are drawn at random at first, and how many are asked for in each round.
+
+    What cannot be shared out among the rounds is drawn at random too.
+    """
     first = max(_FEWEST_FIRST, round(_FIRST_SHARE * evaluations))
-    return first, max(1, (evaluations - first) // rounds)
+    per_round = max(1, (evaluations - first) // rounds)
+    return max(first, evaluations - rounds * per_round), per_round
 
 
 def train_in_rounds(

@@ -9,6 +9,7 @@ import pytest
 
 from pnag.accuracy.predictor_fit import fit_posterior
 from pnag.generator import rounds
+from pnag.generator.learning import rounds_of
 from pnag.generator.rounds import RoundsDone, ask_in_rounds
 from tests.pnag.search.learning_cases import TINY, archive, tiny_costs, truth
 
@@ -67,3 +68,11 @@ def test_a_posterior_that_grows_is_that_of_the_same_strengths():
     error = [np.abs(p(unseen) - truth(costs).accuracy(unseen)).mean() for p in (first.predictor, grown.predictor, anew)]
     assert error[1] < error[0]
     assert error[1] == pytest.approx(error[2], rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "rounds_", "first", "per_round"), [(2000, 48, 512, 31), (500, 48, 164, 7), (22, 3, 10, 4)]
+)
+def test_all_evaluations_are_shared_out(evaluations, rounds_, first, per_round):
+    assert rounds_of(evaluations, rounds_) == (first, per_round)
+    assert first + rounds_ * per_round == evaluations
