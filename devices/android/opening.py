@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from devices.android.adb.errors import require_phone
 from devices.android.adb.keys import load_signer
 from devices.android.adb.session import AdbSession, Patience
 from devices.android.adb.transport import Address, open_transport, usb_address
@@ -22,7 +23,7 @@ from devices.android.options import OPTIONS
 from devices.android.state import THROTTLED_STATUS
 from devices.android.tool import find_tool
 from devices.backend import DeviceState
-from devices.errors import DeviceOptionError
+from devices.errors import DeviceOptionError, RuntimeUnavailableError
 from devices.locks import holding
 from devices.spec import DeviceSpec
 
@@ -62,7 +63,7 @@ def open_android(
             "give --delegate gpu, or leave --precision out"
         )
     announce = announce or _announce
-    tool = find_tool(options["benchmark_model"], home)
+    tool = _found_tool(options["benchmark_model"], home, options["adb"])
     address = Address.parse(options["adb"]) if options["adb"] else usb_address(options["serial"])
     session = AdbSession(
         address,
@@ -98,6 +99,19 @@ def open_android(
         )
         backend.keep_until_closed(opened.pop_all())
     return backend
+
+
+def _found_tool(given: str | Path | None, home: Path | None, adb: str | None) -> Path:
+    """The tool; where there is none, what is wrong with the address is said with it."""
+    try:
+        return find_tool(given, home)
+    except RuntimeUnavailableError as missing:
+        if adb:
+            try:
+                require_phone(Address.parse(adb))
+            except RuntimeUnavailableError as error:
+                raise RuntimeUnavailableError(f"{error}. Also, {missing}") from missing
+        raise
 
 
 def _lock_path(session: AdbSession) -> Path:

@@ -77,6 +77,23 @@ def test_a_phone_that_lets_no_core_be_chosen_says_so_at_once(*, phone, home, too
     backend.close()
 
 
+def test_a_missing_tool_and_a_wrong_address_are_said_together(home, time):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def greet() -> None:
+            for _ in range(2):
+                with server.accept()[0] as connection:
+                    connection.sendall(b"Android Console: type auth\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        with pytest.raises(RuntimeUnavailableError) as caught:
+            open_android(load_spec("android"), adb=f"127.0.0.1:{port}", benchmark_model="ANY", home=home)
+    assert f"is an emulator's console; give the port after it, {port + 1}. Also, no benchmark_model" in str(
+        caught.value
+    )
+
+
 def test_the_affinity_of_a_spec_is_obeyed(*, phone, home, tool, time, artefact, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('name = "mine"\ntitle = "mine"\nbackend = "android"\n[options]\naffinity = "0-1"\n')
