@@ -172,7 +172,7 @@ class FolderSplit(Split):
         return replace(self, resolution=side)
 
     def few(self, most: int | None) -> Self:
-        """Every so-manyth file."""
+        """At most `most` of the files, evenly spread; all of them for None."""
         return replace(self, samples=tuple(self.samples[i] for i in spread_over(len(self), most)))
 
     @property

@@ -34,7 +34,7 @@ class Look:
 
 def require_sound(paths: Sequence[Path], train: int) -> None:
     """Raise `DataError` that names the pictures that cannot be read, or if the first `train` are all alike."""
-    each = 1 if len(paths) <= _MOST_DECODED else -(-len(paths) // _SAMPLED)  # so many-th is looked at in full
+    each = 1 if len(paths) <= _MOST_DECODED else -(-len(paths) // _SAMPLED)  # every `each`-th is looked at in full
 
     def look(item: tuple[int, Path]) -> Look | BadImageError | None:
         index, path = item

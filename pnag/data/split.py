@@ -167,13 +167,13 @@ class TensorSplit(Split):
         return replace(self, side=side)
 
     def few(self, most: int | None) -> Self:
-        """Every so-manyth image."""
+        """At most `most` of the images, evenly spread; all of them for None."""
         rows = spread_over(len(self), most)
         return self if len(rows) == len(self) else replace(self, images=self.images[rows], labels=self.labels[rows])
 
     @property
     def bytes_to_keep(self) -> int:
-        """None: they are in memory."""
+        """0: they are in memory."""
         return 0
 
     def kept(self) -> Self:

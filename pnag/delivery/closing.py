@@ -28,9 +28,9 @@ def close_loop(
 ) -> Rows:
     """The best of what was measured for each budget, after trying again where that can help.
 
-    `found`, `rows` and `paths` are the first networks, what was measured of them, and their files. Files of a further
-    try are written beside those that are there. They take their place if it is the better network, and go otherwise,
-    whatever ends the try.
+    `found`, `rows` and `paths` are the first networks, what was measured of them, and their files. A further try
+    writes its files beside those. They replace them if its network is the better one. Otherwise they are removed, even
+    where an error ends the try.
     """
     tries = [[_Try(candidate, row)] for candidate, row in zip(found, rows, strict=True)]
     for _ in range(1, attempts):

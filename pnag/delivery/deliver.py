@@ -95,13 +95,13 @@ class Workshop:
 
     @cached_property
     def data(self) -> ImageData | None:
-        """What accuracies are measured on, `test_images` of the test split; None where none are, or none can be."""
+        """The data set with `test_images` of its test split; None where no accuracy is measured, or none can be."""
         found = self._found_data if self.test_images else None
         return None if found is None else replace(found, test=found.test.few(self.test_images))
 
     @cached_property
     def _found_data(self) -> ImageData | None:
-        """The data set of the supernet; None where there is none, or it is not there or not the same any more."""
+        """The data set of the supernet; None without a supernet, or where the data set is missing or has changed."""
         if self._supernet is None or self._record is None:
             return None
         name = self._record["data_name"]

@@ -43,7 +43,7 @@ def frontier_budgets(generator: Generator, n: int, confidence: float) -> list[fl
 
 
 def never_worse(found: Sequence[Candidate]) -> list[Candidate]:
-    """The same answers, but where a lower budget has a better one, which keeps the higher budget too, that one."""
+    """The answers, each replaced by that to a lower budget where it is better: it keeps the higher budget too."""
     order = sorted(range(len(found)), key=lambda index: found[index].budget_ms)
     out, best = list(found), found[order[0]]
     for index in order:
@@ -55,7 +55,7 @@ def never_worse(found: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _for_budget(answer: Candidate, asked: Candidate) -> Candidate:
-    """An answer to a lower budget as that to the budget that was asked."""
+    """An answer to a lower budget, with the budget and limits of `asked`."""
     kept = answer.kept and (Kept(asked.kept[0].limit, answer.cost_ms, binds=False), *answer.kept[1:])
     return replace(answer, budget_ms=asked.budget_ms, limit_ms=asked.limit_ms, kept=kept)
 

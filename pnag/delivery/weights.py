@@ -1,4 +1,4 @@
-"""Networks with weights out of a checkpoint that the run had no part in: published ones, or a supernet of one's own."""
+"""Networks with the weights of a checkpoint that is not the run's: a published one, or a supernet of the user's."""
 
 from __future__ import annotations
 

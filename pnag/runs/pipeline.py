@@ -65,12 +65,12 @@ def train_run(
 ) -> Trained | None:
     """Train in `request.out`, going on with what an earlier, equal request left there.
 
-    `tell` takes notices, `progress` a label and a total and gives a context manager; so does `alone`, which is given
-    the path of a lock file and sees to it that no other process trains this run meanwhile. `watch` gives what is told
-    the figures of a training by its name, `supernet` or `generator`. Under torchrun the first process returns the
-    result, the others None when they have done their share. What a new run is given is looked at before anything is
-    written. With another table than before, supernet and accuracies stay and the generator is learnt again. Raises
-    `PnagError` and `LutError` subclasses.
+    `tell` takes notices. `progress` takes a label and a total, and gives a context manager. `alone` takes the path of
+    a lock file, and gives a context manager that keeps other processes from training this run. `watch` takes a
+    training's name, `supernet` or `generator`, and gives a function that takes the training's figures. Under torchrun
+    the first process returns the result, the others None when they have done their share. The files of a new run are
+    read before anything is written. With another table than before, supernet and accuracies stay and the generator is
+    learnt again. Raises `PnagError` and `LutError` subclasses.
     """
     team = Team.gather(watch("supernet"))
     if not team.leads:

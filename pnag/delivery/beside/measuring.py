@@ -18,7 +18,7 @@ Session = Callable[[Sequence[ZooNetwork]], LatencyTable]
 
 
 def closed(pairs: Sequence[Pair], generator: Generator, session: Session, *, attempts: int) -> list[Pair]:
-    """The pairs with what both took, ours the best of those tried: a measurement corrects what the next is asked by.
+    """The pairs with what both took. Ours is the best of those tried; each measurement corrects the next try's budget.
 
     A network of ours counts by its latency over the published one's in the same session, so that sessions of different
     speed can be compared.
