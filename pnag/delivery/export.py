@@ -123,10 +123,10 @@ def export_network(
     }
     shape = tuple(input_shape)
     job = _Job(network, shape, metadata.get("labels"), precision, calibration, debug)
-    text = to_text(about)
+    _ = to_text(about)  # what JSON does not know is refused before the work
     with replacing(path) as temporary:
         describe = FORMATS[path.suffix](job)
-        content = describe(text)
+        content = describe(about)
         temporary.write_bytes(content)
         runs = path.suffix != ".json"
         difference = (
@@ -134,18 +134,18 @@ def export_network(
         )
         if examine is not None and runs:
             about |= examine(temporary)
-            content = describe(to_text(about))
+            content = describe(about)
             temporary.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     return ExportReport(path, format_name, precision, digest, difference, len(content), about)
 
 
-Describe = Callable[[str], bytes]  # from a description to the whole file with it inside
+Describe = Callable[[Mapping[str, Any]], bytes]  # from a description to the whole file with it inside
 
 
 def _tflite(job: _Job) -> Describe:
     model = tflite_bytes(job.network, job.input_shape, job.precision, calibration=job.calibration, debug=job.debug)
-    return lambda text: describe_tflite(model, text, job.labels)
+    return lambda about: describe_tflite(model, about, job.labels)
 
 
 def _onnx(job: _Job) -> Describe:
@@ -153,7 +153,7 @@ def _onnx(job: _Job) -> Describe:
         file = Path(folder) / "network.onnx"
         write_onnx(job.network, job.input_shape, file, job.precision, calibration=job.calibration)
         model = file.read_bytes()
-    return lambda text: describe_onnx(model, text)
+    return lambda about: describe_onnx(model, about)
 
 
 def _pt2(job: _Job) -> Describe:
@@ -163,8 +163,8 @@ def _pt2(job: _Job) -> Describe:
         except Exception as error:  # torch.export has no common base for what it cannot trace
             raise ExportError(f"torch.export cannot trace the network: {cause_of(error, said())}") from error
 
-    def describe(text: str) -> bytes:
-        file = io.BytesIO()
+    def describe(about: Mapping[str, Any]) -> bytes:
+        file, text = io.BytesIO(), to_text(about)
         with quiet(debug=job.debug) as said:
             try:
                 torch.export.save(program, file, extra_files={PT2_ENTRY: text})
@@ -176,7 +176,7 @@ def _pt2(job: _Job) -> Describe:
 
 
 def _json(job: _Job) -> Describe:
-    return lambda text: (text + "\n").encode()
+    return lambda about: f"{to_text(about)}\n".encode()
 
 
 FORMATS: Mapping[str, Callable[[_Job], Describe]] = {".tflite": _tflite, ".onnx": _onnx, ".pt2": _pt2, ".json": _json}

@@ -127,13 +127,13 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 # -- .tflite ----------------------------------------------------------------------------------------------
 
 
-def describe_tflite(model: bytes, text: str, labels: Sequence[str] | None) -> bytes:
+def describe_tflite(model: bytes, about: Mapping[str, Any], labels: Sequence[str] | None) -> bytes:
     """A `.tflite` file with the description as a metadata entry, in place of another one, and the labels behind it."""
     from ai_edge_litert import schema_py_generated as schema
 
     root = unpack(model)
-    contents = {ENTRY: text.encode()}
-    if "input" in (about := json.loads(text)):
+    contents = {ENTRY: to_text(about).encode()}
+    if "input" in about:
         contents[TFLITE_ENTRY] = tflite_model_metadata(about, associated=labels is not None)
     root.metadata = [kept for kept in root.metadata or [] if kept.name.decode() not in contents]
     for name, content in contents.items():
@@ -172,13 +172,13 @@ def _read_tflite(path: Path) -> str | None:
 # -- the others -------------------------------------------------------------------------------------------
 
 
-def describe_onnx(model: bytes, text: str) -> bytes:
+def describe_onnx(model: bytes, about: Mapping[str, Any]) -> bytes:
     """An `.onnx` file with the description as a model property, and the usual ones."""
     import onnx
 
     proto = onnx.load_from_string(model)
-    about = json.loads(text)
-    onnx.helper.set_model_props(proto, {ENTRY: text, **(onnx_properties(about) if "input" in about else {})})
+    usual = onnx_properties(about) if "input" in about else {}
+    onnx.helper.set_model_props(proto, {ENTRY: to_text(about), **usual})
     content: bytes = proto.SerializeToString()
     return content
 

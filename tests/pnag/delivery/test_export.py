@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lut.errors import OutputError
 from pnag.delivery.export import FORMATS, QUANTISED, ExportReport, check_target, export_network
 from pnag.delivery.files.sizes import FORMS as SIZES
-from pnag.delivery.metadata import describe_network, describe_tflite, read_metadata, to_text
+from pnag.delivery.metadata import describe_network, describe_tflite, read_metadata
 from pnag.errors import ModelFileError
 from pnag.runs.run import sha256_of
 from pnag.space.architecture import Architecture
@@ -155,8 +155,8 @@ def empty_tflite() -> bytes:
 def test_any_description_comes_back_from_a_tflite_file(tmp_path: Path, document: dict[str, Any]) -> None:
     path = tmp_path / "described.tflite"
     wanted = {**document, "architecture": "1:3:3"}
-    first = describe_tflite(empty_tflite(), to_text({"architecture": "another"}), None)
-    path.write_bytes(describe_tflite(first, to_text(wanted), ["a"]))
+    first = describe_tflite(empty_tflite(), {"architecture": "another"}, None)
+    path.write_bytes(describe_tflite(first, wanted, ["a"]))
     assert read_metadata(path) == wanted
 
 
