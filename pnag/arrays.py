@@ -19,6 +19,7 @@ from lut.words import printable
 
 MOST_BYTES = 256 << 20  # of all arrays together: the program's own files have a few MiB
 _SUFFIX = ".npy"
+Floats = NDArray[np.float32]
 _NUMBERS = "biuf"  # numpy's kinds: true or false, whole numbers, floating-point numbers
 
 
@@ -41,6 +42,24 @@ def read_arrays(path: str | Path, *, most_bytes: int = MOST_BYTES) -> dict[str, 
         raise
     except Exception as error:  # each part of a damaged archive has errors of its own
         raise ValueError(printable(str(error) or type(error).__name__, 120)) from error
+
+
+def layer_arrays(layers: Iterable[tuple[Floats, Floats]]) -> dict[str, NDArray[Any]]:
+    """Weights and biases of fully connected layers, in order, under the names `weight0`, `bias0`, `weight1`, …"""
+    return {
+        f"{part}{index}": array
+        for index, layer in enumerate(layers)
+        for part, array in zip(("weight", "bias"), layer, strict=True)
+    }
+
+
+def layers_in(arrays: Mapping[str, NDArray[Any]]) -> tuple[tuple[Floats, Floats], ...]:
+    """The inverse of `layer_arrays`; other arrays may lie among them. Raises `KeyError` where one is missing."""
+    count = sum(name.startswith("weight") for name in arrays)
+    return tuple(
+        (arrays[f"weight{index}"].astype(np.float32), arrays[f"bias{index}"].astype(np.float32))
+        for index in range(count)
+    )
 
 
 def require_finite(arrays: Mapping[str, NDArray[Any]], but: Iterable[str] = ()) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnag.accuracy.predictor import Codes, LayerCodes
-from pnag.arrays import read_arrays
+from pnag.arrays import layer_arrays, layers_in, read_arrays
 from pnag.errors import ArchiveError
 from pnag.space.tokens import Tokens, TokenSpace
 
@@ -115,22 +115,17 @@ class AccuracyNetwork:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything but the space, for a file."""
-        out: dict[str, NDArray[Any]] = {
+        return {
             "numbers": np.array([self.error, self.rank_correlation]),
             "resolutions": np.array(self.resolutions),
             "sides": np.array(self.sides),
+            **layer_arrays(self.layers),
         }
-        for index, (weight, bias) in enumerate(self.layers):
-            out |= {f"weight{index}": weight, f"bias{index}": bias}
-        return out
 
     @classmethod
     def from_arrays(cls, space: TokenSpace, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The inverse of `arrays`. Raises `KeyError` or `ValueError` if they do not fit the space."""
-        count = sum(name.startswith("weight") for name in arrays)
-        layers = tuple(
-            (arrays[f"weight{i}"].astype(np.float32), arrays[f"bias{i}"].astype(np.float32)) for i in range(count)
-        )
+        layers = layers_in(arrays)
         resolutions, sides = arrays["resolutions"].tolist(), arrays["sides"].tolist()
         inputs = space.units * space.layers * (len(space.kernels) + len(space.expands)) + len(resolutions)
         if not layers or layers[0][0].shape[0] != inputs or layers[-1][0].shape[1] != 1:

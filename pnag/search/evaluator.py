@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnag.accuracy.predictor import Correction, LayerCodes, Predictor
+from pnag.arrays import layer_arrays, layers_in
 from pnag.space.budget import interpolation
 from pnag.space.tokens import Tokens
 
@@ -128,14 +129,9 @@ class RankingEvaluator:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The weights, for a file."""
-        out: dict[str, NDArray[Any]] = {"anchors_ms": self.anchors_ms, "vectors": self.vectors}
-        for index, (weight, bias) in enumerate(self.layers):
-            out |= {f"weight{index}": weight, f"bias{index}": bias}
-        return out
+        return {"anchors_ms": self.anchors_ms, "vectors": self.vectors, **layer_arrays(self.layers)}
 
     @classmethod
     def from_arrays(cls, predictor: Predictor, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The inverse of `arrays`."""
-        count = sum(name.startswith("weight") for name in arrays)
-        layers = tuple((arrays[f"weight{i}"], arrays[f"bias{i}"]) for i in range(count))
-        return cls(predictor, arrays["anchors_ms"], arrays["vectors"], layers)
+        return cls(predictor, arrays["anchors_ms"], arrays["vectors"], layers_in(arrays))

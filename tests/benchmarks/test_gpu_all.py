@@ -81,6 +81,7 @@ def said(text: str, pattern: str) -> float:
     return float(found[1])
 
 
+@pytest.mark.slow
 def test_everything_is_measured_reported_and_written(tmp_path: Path) -> None:
     out = tmp_path / "tables"
     variants, further = [Variant("bfloat16", 2)], [Variant("float32", 1, cold=True)]

@@ -53,6 +53,7 @@ def test_a_guide_prints_the_file_that_is_tested(page: str, file: Path):
     assert file.read_text(encoding="utf-8") in blocks
 
 
+@pytest.mark.slow
 def test_a_device_in_a_package_of_its_own_passes_the_contract_and_is_profiled(tmp_path: Path):
     package = tmp_path / "elsewhere"
     shutil.copytree(DEVICE, package, ignore=shutil.ignore_patterns("__pycache__"))

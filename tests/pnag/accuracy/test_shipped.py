@@ -89,6 +89,7 @@ def test_imagenet_at_the_tables_resolution_is_learnt_from_where_no_accuracies_ar
     assert trained.generator.provenance == trained.archive.provenance  # its answers are rows of the archive
 
 
+@pytest.mark.slow
 def test_answers_that_the_distilled_model_predicts_say_so(tmp_path: Path) -> None:
     space = load_space("ofa-mbv3-w1.2", resolution=192)
     made_up_table(space).save(tmp_path / "table.parquet")

@@ -270,6 +270,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, ExportRe
     return network, export_network(network, path, input_shape=SHAPE, metadata=metadata)
 
 
+@pytest.mark.slow
 def test_a_network_of_the_default_space_agrees_with_torch(shipped: tuple[Network, ExportReport]) -> None:
     difference = shipped[1].relative_difference
     assert difference is not None

@@ -36,6 +36,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_two_processes_make_one_run(folder: Path) -> None:
     words = ("--data", "digits", "--epochs", 0.5, "--architectures", 20)
     done = train(folder, *words)

@@ -163,6 +163,7 @@ def test_refuses_senseless_settings():
         TrainConfig(warm_up=1.5)
 
 
+@pytest.mark.slow
 def test_two_processes_stay_in_step_and_share_the_evaluations(tmp_path):
     root = Path(__file__).parents[3]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]

@@ -1,6 +1,9 @@
+import pytest
+
 from benchmarks.kill_resume import kill_and_resume
 
 
+@pytest.mark.slow
 def test_sessions_killed_at_random_moments_lose_nothing_and_repeat_nothing(tmp_path):
     outcome = kill_and_resume(tmp_path, kills=8, seed=4)
     assert outcome.kills == 8
