@@ -99,14 +99,24 @@ def _decode(source: Path | bytes | None, smallest_side: int | None) -> Image:
             opened.load()
             turn = _turn(opened)  # only now: some formats hold the flag behind the pixels
             deep = _deep(opened)
-            image: Image.Image = opened
-            if large:
-                image = _eight_bits(image, deep, palettes=True)
-                image = image.reduce(max(1, max(image.size) // _LARGE_SIDE))
-            image = _on_white(_eight_bits(image, deep))
+            image = _smaller(opened, deep) if large else _on_white(_eight_bits(opened, deep))
     if turn is not None:
         image = image.transpose(turn)
     return _cut_to_ratio(image)
+
+
+def _smaller(image: Image, deep: _Deep) -> Image:
+    """A large image at a fraction of its size, mode RGB: strip by strip, as each step takes as much memory again."""
+    from PIL.Image import new
+
+    factor = max(1, max(image.size) // _LARGE_SIDE)
+    out = new("RGB", (-(-image.width // factor), -(-image.height // factor)))
+    rows = factor * max(1, _STRIP_PIXELS // (image.width * factor))
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(image.height, top + rows)))
+        strip.format = image.format
+        out.paste(_on_white(_eight_bits(strip, deep, palettes=True).reduce(factor)), (0, top // factor))
+    return out
 
 
 class _Deep(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pnag.data import decode as decoding
 from pnag.data.decode import BadImageError, decode, quietly
 
 SIDE = 24
@@ -144,6 +145,17 @@ def test_a_large_image_is_read_smaller_and_a_larger_one_refused():
         for side in (13_400, 20_000):
             with pytest.raises(BadImageError, match=r"image x cannot be read \(it has more than 178956970 pixels"):
                 decode(encoded(Image.new("1", (side, side))), "x")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+def test_strips_of_a_large_image_are_what_the_whole_is(monkeypatch, mode):
+    monkeypatch.setattr(decoding, "_LARGE_PIXELS", 100)
+    monkeypatch.setattr(decoding, "_LARGE_SIDE", 10)
+    monkeypatch.setattr(decoding, "_STRIP_PIXELS", 500)
+    values = np.random.default_rng(0).integers(0, 255, (43, 61, 3), np.uint8)
+    image = Image.fromarray(values).convert(mode)
+    wanted = image.convert("RGB").reduce(6)
+    assert np.array_equal(decode(encoded(image), "x"), wanted)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"])
