@@ -9,7 +9,7 @@ from typing import Any
 
 from lut.errors import LutError
 from lut.journal import read_lines
-from lut.views.html.charts import BLUE, GREEN, ORANGE, PINK, chart, key_at, point_out, source, spread_rows
+from lut.views.html.charts import BLUE, GREEN, ORANGE, PINK, chart, key_at, point_out, source, spread_rows, straight
 from lut.views.html.markup import Html, heading, paragraph
 from lut.views.html.page import Plots, Section
 from pnag.reporting.source import RunSource
@@ -18,6 +18,7 @@ from pnag.supernet import CURVE
 
 TITLE = "Training"
 _MOST_NETWORKS = 8  # fine-tuned ones that have a plot
+_ROOM = 0.35  # of what is drawn, below it, for the legend
 _STEPS = (("kept", "drawn networks that keep their budget", GREEN), ("used", "of the budget that they cost", ORANGE))
 
 Row = Mapping[str, Any]
@@ -116,6 +117,10 @@ def _steps(rows: Sequence[Row]) -> Plots:
     shares = chart("what the generator draws", "step of the policy gradient", "%", height=260)
     for column in _STEPS:
         _step_line(shares, rows, column, 100)
+    values = [100 * float(row[name]) for row in rows for name, _, _ in _STEPS if _number(row.get(name))]
+    if values:
+        low, high = straight(min(values), max(values))
+        shares.y_range.start, shares.y_range.end = low - _ROOM * (high - low), high
     key_at(shares, "bottom_right")
     entropy = chart("entropy of a network that is drawn", "step of the policy gradient", "nats", height=260)
     _step_line(entropy, rows, ("entropy", "entropy", PINK), 1)

@@ -33,7 +33,7 @@ from pnag.search.frontier import on_frontier
 from pnag.space.architecture import Architecture
 
 TITLE = "The frontier"
-_RIVALS = (("#E69F00", "x"), ("#56B4E9", "cross"), ("#000000", "diamond"), ("#8F6BB3", "inverted_triangle"))
+_RIVALS = (("#E69F00", "diamond"), ("#56B4E9", "inverted_triangle"), ("#000000", "plus"), ("#8F6BB3", "hex"))
 POINTS, _OF_RIVALS = 40, 20  # budgets that a generator answers for its line
 
 Array = NDArray[np.float64]
@@ -179,9 +179,9 @@ def _draw_rivals(drawn: Any, of: RunSource, untried: list[str]) -> None:
         )
         ms = np.array([answer.cost_ms for answer in rival.answers])
         label = f"method {rival.method}, predicted"
-        drawn.line(ms, 100 * accuracy, line_color=colour, line_dash="dashed", line_alpha=0.6, legend_label=label)
+        drawn.line(ms, 100 * accuracy, line_color=colour, line_dash="dashed", line_width=1.5, legend_label=label)
         _points(
-            drawn, label, ms, accuracy, names, colour=colour, size=6, marker=marker,
+            drawn, label, ms, accuracy, names, colour=colour, size=8, marker=marker,
             about=[f"{rival.run}, answers {answer.budget_ms:.4g} ms" for answer in rival.answers],
         )  # fmt: skip
     if not rivals:
