@@ -8,7 +8,12 @@ from typing import Any
 from pnag.generator.generate import Candidate, Generator
 from pnag.search.prices import costs_by_unit
 
-_STARTS = {"drawn": "one that was drawn", "known": "one known from the training", "cheapest": "the cheapest network"}
+_STARTS = {
+    "drawn": "one that was drawn",
+    "known": "one known from the training",
+    "crossed": "a crossing of refined ones",
+    "cheapest": "the cheapest network",
+}
 
 
 def explanation(candidate: Candidate, generator: Generator) -> dict[str, Any]:

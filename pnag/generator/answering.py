@@ -2,6 +2,10 @@
 
 Proposals beyond a bound are dropped, but may still be refined into networks within. The best of the networks known from
 the training are refined too. What is returned keeps all bounds.
+
+With several bounds more networks are refined: what is known from the training is good for its own costs alone, and far
+from the best where another bound is the tight one. What was refined from different starts is then crossed, by units,
+and the best of the crossings are refined as well.
 """
 
 from __future__ import annotations
@@ -18,14 +22,15 @@ from pnag.search.evaluator import Evaluator, RuleEvaluator
 from pnag.search.known_networks import Pool
 from pnag.search.limits import Bounds, costs_by, loads
 from pnag.space.cost import CostModel
-from pnag.space.tokens import Tokens
+from pnag.space.tokens import Tokens, unit_tokens
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
-_STARTS = 3
-_KNOWN_STARTS = 2
+_STARTS, _KNOWN_STARTS = 3, 2
+_STARTS_OF_SEVERAL, _KNOWN_OF_SEVERAL = 16, 10  # where there are several bounds
+_PARENTS, _CROSSINGS, _CROSSED = 16, 1500, 8  # the best that were refined, their crossings, and how many are refined
 _BEYOND = 1e6  # minus the score of a network that keeps not all bounds, and its load more
 
 
@@ -34,7 +39,7 @@ class Origin:
     """How a budget became a network: how many were drawn, how many of these kept all limits, what was refined.
 
     The answer came by so many `exchanges` of one or two layers from a network that was `drawn`, `known` from the
-    training, or the `cheapest`; by none where it is that network itself.
+    training, `crossed` from others that were refined, or the `cheapest`; by none where it is that network itself.
     """
 
     drawn: int
@@ -75,7 +80,7 @@ class Answers:
         `fallback` (n, length) keeps them, and is the answer where nothing better does. Of a pool of known networks
         nothing is to be told.
         """
-        n, length = fallback.shape
+        n = len(fallback)
         if isinstance(self.proposer, Pool):
             return self.proposer.best_kept(within.keeps(self.proposer.tokens), fallback), [None] * n
         proposed = [_drawn(self.proposer, told, candidates, seed) for told in within.budgets_told()]
@@ -88,21 +93,44 @@ class Answers:
         if not (isinstance(self.evaluator, RuleEvaluator) and (self.steps or self.known is not None)):
             found = [Origin(drawn, kept[row], 0, unrefined[row]) for row in range(n)]
             return ranked[:, 0], [*found]
-        first = _distinct_first(ranked)[:, :_STARTS]
-        starts = np.concatenate([first, self.known_starts(self.evaluator, within)], axis=1)
+        several = len(within.models) > 1
+        first = _distinct_first(ranked)[:, : _STARTS_OF_SEVERAL if several else _STARTS]
+        known = self.known_starts(self.evaluator, within, _KNOWN_OF_SEVERAL if several else _KNOWN_STARTS)
+        starts = np.concatenate([first, known], axis=1)
+        kinds = ["drawn"] * first.shape[1] + ["known"] * known.shape[1]
         refiner = self.refiner(self.evaluator, self.costs, self.steps, within.models[1:])
-        wide = np.repeat(within.bounds, starts.shape[1], axis=1)
-        refined, exchanges = refiner.across(starts.reshape(-1, length), wide)
-        ends = np.concatenate([refined.reshape(starts.shape), ranked[:, :1]], axis=1)
-        taken = np.pad(exchanges.reshape(n, -1), ((0, 0), (0, 1)))
+        ends, taken = _refined(refiner, starts, within)
+        if several:
+            crossed = self._crossed(ends, within, seed)
+            further, by = _refined(refiner, crossed, within)
+            starts, ends = np.concatenate([starts, crossed], axis=1), np.concatenate([ends, further], axis=1)
+            taken, kinds = np.concatenate([taken, by], axis=1), [*kinds, *["crossed"] * crossed.shape[1]]
+        ends = np.concatenate([ends, ranked[:, :1]], axis=1)
+        taken = np.pad(taken, ((0, 0), (0, 1)))
         chosen = self._rank(ends, within)[0][:, 0]
         origins: list[Origin | None] = []
         for row, index in enumerate(chosen.tolist()):
-            cheapest = index < starts.shape[1] and bool((starts[row, index] == fallback[row]).all())
-            kinds = ["cheapest" if cheapest else "drawn"] * first.shape[1] + ["known"] * _KNOWN_STARTS
-            start = unrefined[row] if index == starts.shape[1] else kinds[index]
+            start = unrefined[row] if index == len(kinds) else kinds[index]
+            if start == "drawn" and index < len(kinds) and (starts[row, index] == fallback[row]).all():
+                start = "cheapest"
             origins.append(Origin(drawn, kept[row], int(taken[row, index]), start))
         return ends[np.arange(n), chosen], origins
+
+    def _crossed(self, refined: Tokens, within: Bounds, seed: int) -> Tokens:
+        """The best crossings of what was refined for each question (n, m, length), (n, `_CROSSED`, length)."""
+        space, ranked = self.costs.space, self._ranked(refined, within)[:, :_PARENTS]
+        pools = []
+        for parents, bounds in zip(ranked, within.bounds.T, strict=True):
+            rng = np.random.default_rng([seed, *bounds.copy().view(np.uint64).tolist()])  # of the question alone
+            units = unit_tokens(space, parents)
+            taken = units[rng.integers(len(units), size=(_CROSSINGS, space.units)), np.arange(space.units)]
+            ends = parents[rng.integers(len(parents), size=_CROSSINGS), space.units * space.tokens_per_unit :]
+            pools.append(np.concatenate([taken.reshape(_CROSSINGS, -1), ends], axis=1))
+        return _distinct_first(self._ranked(np.stack(pools), within))[:, :_CROSSED]
+
+    def _ranked(self, pool: Tokens, within: Bounds) -> Tokens:
+        """Each question's networks (n, m, length), the best first."""
+        return np.take_along_axis(pool, self._rank(pool, within)[0][:, :, None], axis=1)
 
     def binding(self, tokens: Tokens, within: Bounds) -> Flags:
         """Which bounds stand in the way of a better network near each answer, (models, n).
@@ -129,8 +157,8 @@ class Answers:
         alone: Flags = better[:models]
         return np.where(alone.any(axis=0), alone, nearest & better[models])
 
-    def known_starts(self, evaluator: RuleEvaluator, within: Bounds) -> Tokens:
-        """The best known networks within each column of bounds, shape (n, at most `_KNOWN_STARTS`, length)."""
+    def known_starts(self, evaluator: RuleEvaluator, within: Bounds, most: int) -> Tokens:
+        """The best known networks within each column of bounds, shape (n, at most `most`, length)."""
         if self.known is None:
             return np.empty((within.n, 0, self.costs.space.length), dtype=np.int8)
         cost, worth = self.costs(self.known), evaluator.worth(self.known)
@@ -138,7 +166,7 @@ class Answers:
         if len(within.models) > 1:
             load = within.loads(self.known)
             scores = np.where(load <= 1, scores, -_BEYOND - load)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :_KNOWN_STARTS]
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :most]
         starts: Tokens = self.known[best]
         return starts
 
@@ -150,6 +178,13 @@ class Answers:
         load = loads(costs, wide)
         scores = np.where(load <= 1, self.evaluator(flat, costs[0], wide[0]), -_BEYOND - load).reshape(n, m)
         return np.argsort(-scores, axis=1, kind="stable"), load.reshape(n, m)
+
+
+def _refined(refiner: Refines, starts: Tokens, within: Bounds) -> tuple[Tokens, NDArray[np.int64]]:
+    """What networks (n, m, length) of each question become, and by how many exchanges, (n, m)."""
+    n, m, length = starts.shape
+    refined, taken = refiner.across(starts.reshape(-1, length), np.repeat(within.bounds, m, axis=1))
+    return refined.reshape(starts.shape), taken.reshape(n, m)
 
 
 def _drawn(policy: Policy, budgets_ms: Array, candidates: int, seed: int) -> Tokens:

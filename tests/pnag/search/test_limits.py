@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from benchmarks.known_optimum import made_up_costs
+from pnag.accuracy.predictor_fit import fit_predictor
 from pnag.errors import InfeasibleBudgetError
 from pnag.generator.generate import Generator
 from pnag.generator.learning import train_generator
+from pnag.search.evaluator import RuleEvaluator
 from pnag.search.feasible import conflicting, keeping
 from pnag.search.limits import Bounds, Limit, highest_cost, loads, range_text, shown
 from pnag.space.cost import CostModel
+from pnag.space.tokens import unit_tokens
 from tests.pnag.search.learning_cases import (
     QUICK,
     TINY,
@@ -123,6 +126,32 @@ def test_a_limit_that_is_no_limit_changes_nothing(tiny):
     for a, b in zip(plain, limited, strict=True):
         assert b.score >= a.score - 1e-9
         assert not b.kept[1].binds
+
+
+def test_an_answer_does_not_depend_on_what_else_is_asked(tiny):
+    budgets, limits = np.linspace(*tiny.range_ms, 7)[2:].tolist(), further(tiny, (0.5, 0.6, 0.7))
+    together = tiny.generate_many(budgets, further=limits)
+    alone = [tiny.generate(budget, further=limits) for budget in budgets]
+    assert [found.architecture for found in together] == [found.architecture for found in alone]
+
+
+@pytest.mark.parametrize("space", [TINY, TWO_SIDES], ids=lambda space: space.name + str(space.resolution_choices))
+def test_crossings_are_made_of_the_units_of_their_parents(space, tiny):
+    models = tuple(odd_costs(seed, space) for seed in range(2))
+    rng = np.random.default_rng(3)
+    parents = np.unique(space.sample(12, rng), axis=0)
+    within = Bounds(models, np.full((2, 3), 1e9))
+    predictor = fit_predictor(space, *(archive(tiny.costs, 100) if space is TINY else two_sided_archive(100)))
+    answers = replace(tiny._answers, costs=models[0], evaluator=RuleEvaluator(predictor))
+    crossed = answers._crossed(np.repeat(parents[None], 3, axis=0), within, seed=0)
+    assert crossed.shape == (3, 8, space.length)
+    np.testing.assert_array_equal(space.canonical(crossed[0]), crossed[0])
+    of_parents = [{unit.tobytes() for unit in unit_tokens(space, parents)[:, place]} for place in range(space.units)]
+    for child in crossed.reshape(-1, space.length):
+        assert all(unit.tobytes() in of_parents[i] for i, unit in enumerate(unit_tokens(space, child[None])[0]))
+    # The best of so many crossings is at least as good as the best parent, which may be crossed with itself.
+    worth = predictor(crossed.reshape(-1, space.length)).reshape(3, 8)
+    assert worth.max() >= predictor(parents).max() - 1e-9
 
 
 def test_the_limit_that_stands_in_the_way_binds(tiny):
