@@ -17,6 +17,6 @@ def test_a_command_of_the_readme_is_a_target(target):
     assert re.search(rf"^{target}:", MAKEFILE, re.M)
 
 
-@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ([\w.]+)", MAKEFILE))))
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"-m ([\w.]+)", MAKEFILE))))
 def test_a_module_that_make_runs_exists(module):
     assert find_spec(module) is not None

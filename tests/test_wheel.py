@@ -49,7 +49,9 @@ def made(folder: str, names: list[str]) -> set[str]:
 
 def call(*words: object, cwd: Path) -> str:
     """What a program prints, run without our paths in its environment."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV_", "PNAG_"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SLIPCOVER_", "PNAG_"))
+    }
     done = subprocess.run([*map(str, words)], cwd=cwd, env=clean, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

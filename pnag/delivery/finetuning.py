@@ -31,7 +31,7 @@ from profiler.build.modules import Network, build_network, fold_batch_norm
 from profiler.progress import Progress
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 FINISHED = "network.pth"
 RATE_SHARE = 0.3

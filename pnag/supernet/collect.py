@@ -23,7 +23,7 @@ from pnag.supernet.supernet import Supernet
 from profiler.progress import Progress
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 
 CALIBRATION = 256  # training images

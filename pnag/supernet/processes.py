@@ -23,7 +23,7 @@ from profiler.console import say
 from profiler.progress import Progress, Watch
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 
 class Team:

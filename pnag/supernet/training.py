@@ -21,7 +21,7 @@ from pnag.supernet.training_loop import TrainingLoop
 from profiler.progress import Progress, Watch
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 SUPERNET = "supernet.safetensors"
 TORCHRUN = "TORCHELASTIC_RUN_ID"  # set in the environment of the processes that torchrun starts
@@ -34,7 +34,7 @@ def make_fabric(precision: Precision = "auto", *, accelerator: str = "auto") -> 
 
     Precision `auto` is bfloat16 mixed on a GPU that has it and single elsewhere: on a CPU mixed is slower here.
     """
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
     nodes = local = 1
     if TORCHRUN in os.environ:

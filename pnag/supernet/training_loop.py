@@ -30,7 +30,7 @@ from pnag.supernet.training_config import TrainConfig
 from profiler.progress import Progress, Watch
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 CHECKPOINT = "checkpoint.pth"
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,26 +17,22 @@ from devices import load_spec, open_backend
 from devices.errors import RuntimeUnavailableError, UnknownDeviceError
 from lut.table import LatencyTable
 from pnag.space.spaces import load_space
+from tests.pnag.commands import MAIN, runner
 
 ROOT = Path(__file__).parents[2]
 DEVICE = ROOT / "examples" / "add_a_device"
 SPACE = ROOT / "examples" / "add_a_space" / "half.toml"
-SMALL = "--space ofa-mbv3-w0.25 --resolution 32 --classes 10 --calibrate 4 --holdout 3 --max-minutes 1"
+SMALL = "--space ofa-mbv3-w0.25 --resolution 32 --classes 10 --calibrate 4 --holdout 3 --stop rounds,min_rounds=2"
 
 
 def run(folder: Path, *command: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     places = [str(place) for place in (path, ROOT) if place]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
+    counted = {name for name in os.environ if name.startswith("SLIPCOVER_")}  # lines of this repository, not theirs
+    environment = {name: value for name, value in os.environ.items() if name not in counted}
+    environment["PYTHONPATH"] = os.pathsep.join(places)
     return subprocess.run(
         [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-
-
-def command(folder: Path, module: str, words: str, path: Path | None = None) -> dict[str, object]:
-    done = run(folder, "-m", module, *words.split(), "--json", path=path)
-    assert done.returncode == 0, done.stderr
-    document: dict[str, object] = json.loads(done.stdout)
-    return document
 
 
 @pytest.mark.parametrize(
@@ -59,9 +56,11 @@ def test_a_device_in_a_package_of_its_own_passes_the_contract_and_is_profiled(tm
     shutil.copytree(DEVICE, package, ignore=shutil.ignore_patterns("__pycache__"))
     contract = run(package, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_torch_cpu_device.py", path=package)
     assert contract.returncode == 0, contract.stdout
-    made = command(tmp_path, "profiler.cli", f"--device elsewhere/torch_cpu.toml {SMALL} --out t.parquet", path=package)
+    words = f"--device elsewhere/torch_cpu.toml {SMALL} --out t.parquet --json"
+    profiled = run(tmp_path, "-m", "profiler.cli", *words.split(), path=package)
+    assert profiled.returncode == 0, profiled.stderr
     table = LatencyTable.load(tmp_path / "t.parquet")
-    assert made["table"] == "t.parquet"
+    assert json.loads(profiled.stdout)["table"] == "t.parquet"
     assert len(table.blocks) == 93
     assert not [entry.reason for entry in table.blocks.values() if entry.failed]
     assert table.metadata.runtime["name"] == "torch"
@@ -98,18 +97,26 @@ def test_a_back_end_that_is_not_there_is_named(tmp_path: Path, backend: str, kin
         open_backend(load_spec(str(path)))
 
 
-def test_a_space_of_ones_own_is_profiled_trained_generated_and_exported(tmp_path: Path):
+def test_a_space_of_ones_own_is_profiled_trained_generated_and_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def command(name: str, words: str) -> dict[str, Any]:
+        ended = runner(MAIN[name], capsys, monkeypatch)(*words.split(), "--json")
+        assert ended.code == 0, ended.err
+        return ended.document
+
+    monkeypatch.chdir(tmp_path)
     shutil.copy(SPACE, tmp_path)
     (tmp_path / "fake.toml").write_text('name = "fake"\ntitle = "fake device"\nbackend = "fake"\n')
     profile = "--device fake.toml --space half.toml --calibrate 10 --holdout 6 --out half.parquet"
-    assert command(tmp_path, "profiler.cli", profile)["blocks"] == len(load_space(str(SPACE)).blocks())
+    assert command("pnag-profile", profile)["blocks"] == len(load_space(str(SPACE)).blocks())
     train = "--lut half.parquet --data digits --resolution 32 --epochs 0.1 --architectures 20 --method random --out run"
-    command(tmp_path, "pnag.cli_train", train)
+    command("pnag-train", train)
     table = LatencyTable.load(tmp_path / "half.parquet")
     costs = load_space(str(SPACE)).cost_model(table)
     budget_ms = sum(costs.range_ms) / 2
     generate = f"{budget_ms}ms --from run --export model.onnx"
-    (network,) = command(tmp_path, "pnag.cli_generate", generate)["networks"]  # type: ignore[misc]
+    (network,) = command("pnag-generate", generate)["networks"]
     assert network["cost_ms"] <= budget_ms
     assert (tmp_path / "model.onnx").stat().st_size > 10_000
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from lut.table import LatencyTable
 from pnag import cli_generate, cli_train
 from pnag.accuracy.archive import AccuracyArchive
 from pnag.delivery.metadata import read_metadata
+from pnag.generator import learning
 from pnag.generator.generate import Generator
+from pnag.generator.policy import PolicySettings
 from pnag.runs.run import GENERATOR, MANIFEST, TABLE
 from pnag.runs.run import Run as RunFolder
 from pnag.space.architecture import Architecture
@@ -67,13 +70,15 @@ def generate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture(scope="module")
 def run(table: Path, archive: Path) -> Path:
-    """A finished run."""
+    """A finished run, whose generator was trained in few steps."""
     from pnag.runs.pipeline import train_run
     from pnag.runs.request import TrainRequest
     from profiler.console import Progress
 
     out = table.with_name("run")
-    train_run(TrainRequest(table=table, out=out, accuracy=archive), tell=lambda _: None, progress=Progress)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learning, "PolicySettings", partial(PolicySettings, steps=20, generations=60))
+        train_run(TrainRequest(table=table, out=out, accuracy=archive), tell=lambda _: None, progress=Progress)
     return out
 
 
