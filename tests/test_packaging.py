@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from fnmatch import fnmatch
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -37,6 +38,12 @@ def imported() -> set[str]:
 def test_every_folder_with_modules_is_a_package_of_the_wheel():
     folders = {path.parent.relative_to(ROOT) for package in OURS for path in (ROOT / package).rglob("*.py")}
     assert sorted(".".join(folder.parts) for folder in folders) == sorted(PROJECT["tool"]["setuptools"]["packages"])
+
+
+def test_no_folder_of_tests_is_passed_over(pytestconfig: pytest.Config):
+    folders = {part for path in (ROOT / "tests").rglob("test_*.py") for part in path.relative_to(ROOT).parts[:-1]}
+    passed_over = pytestconfig.getini("norecursedirs")
+    assert not [name for name in sorted(folders) for pattern in passed_over if fnmatch(name, pattern)]
 
 
 @pytest.mark.parametrize("name", sorted(imported()))

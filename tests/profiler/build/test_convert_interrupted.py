@@ -18,7 +18,8 @@ def test_an_interrupt_ends_all_processes(tmp_path: Path, interrupts: int) -> Non
     command = [sys.executable, "-m", "tests.profiler.build.slow_converter", str(tmp_path)]
     with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
         try:
-            _until(lambda: len(list(tmp_path.iterdir())) == 2)
+            _until(lambda: len(list(tmp_path.iterdir())) == 2 or process.poll() is not None)
+            assert process.poll() is None
             workers = [Path("/proc", path.name) for path in tmp_path.iterdir()]
             for _ in range(interrupts):
                 os.killpg(process.pid, signal.SIGINT)
