@@ -1,15 +1,19 @@
-"""The demo in a short form: a space of 15 blocks, the real commands in processes of their own."""
+"""The demo in a short form: a space of 15 blocks, the real commands, at first in processes of their own."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pnag import demo
 from pnag.demo import DEVICE, budgets_within, demonstrate, report
+from tests.pnag.commands import MAIN, runner
 
 SPACE = """
 name = "small"
@@ -43,8 +47,19 @@ def test_the_report_has_what_is_now_beside_what_is_at_the_tables_speed():
     assert line.split()[:9] == ["2.000", "ms", "1.800", "ms", "1.900", "ms", "yes", "2.500", "ms"]
 
 
+@pytest.fixture
+def commands_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From when it is called, the demo's commands run in this process, which has loaded what they need."""
+
+    def run(words: Sequence[str], **_: object) -> subprocess.CompletedProcess[str]:
+        ended = runner(MAIN[Path(words[0]).name], capsys, monkeypatch)(*words[1:])
+        return subprocess.CompletedProcess(words, ended.code, ended.out, ended.err)
+
+    return lambda: monkeypatch.setattr(demo, "subprocess", SimpleNamespace(run=run, PIPE=subprocess.PIPE))
+
+
 @pytest.mark.slow
-def test_it_works_after_an_interrupt_and_again_at_once(tmp_path: Path) -> None:
+def test_it_works_after_an_interrupt_and_again_at_once(tmp_path: Path, commands_here: Callable[[], None]) -> None:
     code = (
         "import pathlib, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # whoever started us
         "from pnag.demo import demonstrate; demonstrate(pathlib.Path(sys.argv[1]), *sys.argv[2:])"
@@ -64,3 +79,4 @@ def test_it_works_after_an_interrupt_and_again_at_once(tmp_path: Path) -> None:
             assert network["kept"] == (network["measured_ms"] <= network["budget_ms"])
             assert network["device_slowdown"] is not None
             assert network["test_accuracy"] is not None
+        commands_here()
