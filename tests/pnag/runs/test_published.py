@@ -1,6 +1,7 @@
 """A predictor that others published, out of their own file: what it says, what is refused, and a run that asks it."""
 
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def test_a_choice_of_resolutions_is_one_more_layer(file):
         ({"0.weight": torch.zeros(1, 128)}, "not once-for-all's predictor"),
         ({"first.weight": torch.zeros(3)}, r"it holds first.weight \[3\]"),
         ({**state(), "2.bias": torch.full((5,), float("nan"))}, "no finite number in 2.bias"),
-        ({"state": Path("x")}, "no code of it was run"),
+        ({"state": Fraction(1, 3)}, "no code of it was run"),
+        ({"state": Path("x")}, "holds 'state', a Pure.*Path, among its tensors"),
     ],
 )
 def test_a_file_of_anything_else_is_refused(tmp_path, content, words):
