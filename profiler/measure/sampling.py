@@ -30,6 +30,7 @@ _FIELDS: Mapping[str, tuple[str, str | None]] = {
     "drift_limit": ("drift_limit", None),
     "wandering_visit": ("wandering_visit", None),
     "wandering_rounds": ("wandering_rounds", None),
+    "wandering_s": ("wandering_s", None),
     "relative_ci": ("stop", "relative_ci"),
     "min_rounds": ("stop", "min_rounds"),
     "max_rounds": ("stop", "max_rounds"),

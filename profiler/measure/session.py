@@ -36,6 +36,7 @@ from profiler.progress import Progress
 _LONGEST_SEGMENT = 48  # visits, for devices on which a visit takes no time to speak of
 _FAILURES = 2
 _FEWEST_CALLS = 2  # of a short visit
+_FEWEST_WANDERING = 1.25  # times the least rounds, on a device that wanders, however long they take
 _GAP_S = 60.0  # between two sessions that continue one another
 REFERENCE = "reference"  # the unit of readings of the reference in a journal
 
@@ -54,7 +55,7 @@ class Sampling:
 
     On a device whose speed wanders, visits near in time are disturbed alike: many short ones say more than few long
     ones. There a visit lasts `wandering_visit` of its usual length, and there are `wandering_rounds` times the least
-    rounds.
+    rounds, or as many as a session of `wandering_s` has time for, but a quarter more than the least.
     """
 
     block: Slice = _BLOCK
@@ -70,6 +71,7 @@ class Sampling:
     statistic: str = "quiet"
     wandering_visit: float = 0.25
     wandering_rounds: float = 3.5
+    wandering_s: float = 300.0
 
     def slice_of(self, role: Role, *, wandering: bool) -> Slice:
         """How long a visit to a unit of this role lasts."""
@@ -161,7 +163,7 @@ class Session:
         timed = [visit for visit in visits if not visit.failure]
         stop = self._sampling.stop
         if self._wanders():
-            return len(timed) >= (self._sampling.wandering_rounds if self._rounds_are_open else 1) * stop.min_rounds
+            return len(timed) >= self._wandering_rounds() * stop.min_rounds
         if len(timed) >= stop.max_rounds:
             return True
         if len(timed) < stop.min_rounds and math.isinf(stop.max_time_s):
@@ -184,6 +186,13 @@ class Session:
     def _rounds_are_open(self) -> bool:
         """Whether the stop rule leaves the number of rounds to the session."""
         return self._sampling.stop.rule != "rounds"
+
+    def _wandering_rounds(self) -> float:
+        """How many times the least rounds are wanted on a device that wanders."""
+        if not self._rounds_are_open:
+            return 1.0
+        wanted = self._sampling.wandering_rounds
+        return wanted if self._now_s() < self._sampling.wandering_s else min(wanted, _FEWEST_WANDERING)
 
     def _in_short_visits(self) -> bool:
         return self._rounds_are_open and self._wanders()

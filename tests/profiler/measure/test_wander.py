@@ -116,6 +116,13 @@ def test_many_short_visits_say_more_than_few_long_ones():
     assert took_s["short"] < 1.4 * took_s["long"]  # the first rounds are long, until it is known to wander
 
 
+def test_slow_visits_end_when_the_time_for_wandering_is_over():
+    setup = Setup(units=BLOCKS)
+    result, _, _ = session_on(setup, Host, Wander(setup.clock, width=0.15), wandering_s=20.0)
+    assert result.complete
+    assert {len(one.visits) for one in result.measurements.values()} == {10}  # a quarter more than the least
+
+
 def test_a_fixed_number_of_rounds_is_kept_though_the_device_wanders():
     setup, stop = Setup(units=BLOCKS), StopSettings(min_rounds=5, rule="rounds")
     result, _, _ = session_on(setup, Host, Wander(setup.clock, width=0.15), stop=stop)
