@@ -69,6 +69,10 @@ class Lesson:
     predictor: Predictor
     seconds: float
 
+    def pool(self, costs: CostModel) -> Pool:
+        """The networks, to choose the best from."""
+        return Pool(self.tokens, costs(self.tokens), self.accuracy)
+
 
 @dataclass
 class Lessons:
@@ -146,8 +150,7 @@ def taught(
         )  # fmt: skip
         generator = then(generator)
         seconds = known.seconds + time.perf_counter() - started
-        pool = Pool(known.tokens, lessons.truth.costs(known.tokens), known.accuracy)
-        return Trained(generator, len(known.tokens), seconds, pool)
+        return Trained(generator, len(known.tokens), seconds, known.pool(lessons.truth.costs))
 
     return learn
 
@@ -178,8 +181,8 @@ def evolution(questions: int, *, predicted: bool = False) -> Callable[[Lessons],
         trained = _found(lessons, asked, None, time.perf_counter() - started)
         if not predicted:
             return trained
-        pool = Pool(known.tokens, lessons.truth.costs(known.tokens), known.accuracy)
-        return Trained(trained.generator, len(known.tokens), known.seconds + trained.seconds, pool)
+        seconds = known.seconds + trained.seconds
+        return Trained(trained.generator, len(known.tokens), seconds, known.pool(lessons.truth.costs))
 
     return learn
 

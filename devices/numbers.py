@@ -7,6 +7,7 @@ range of a billion.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 
 def digits(most: int = 9) -> str:
@@ -24,3 +25,9 @@ def spans(text: str, most: int = 4) -> tuple[tuple[int, int], ...] | None:
     """The first and the last number of each part of a list such as `0,2-3`; None for a text of another form."""
     found = [re.fullmatch(rf"\s*({digits(most)})(?:-({digits(most)}))?\s*", part) for part in text.split(",")]
     return tuple((int(part[1]), int(part[2] or part[1])) for part in found if part) if all(found) else None
+
+
+def turned_fault(parts: Iterable[tuple[int, int]]) -> str:
+    """What is wrong with a list of cores in which a part such as `3-2` has its higher end first; empty if none has."""
+    turned = next((f"{first}-{last}" for first, last in parts if last < first), "")
+    return turned and f"names no core in {turned}; write the lower one first"

@@ -8,7 +8,6 @@ from typing import Any
 
 import typer
 
-from devices import load_spec
 from lut.calibration.threads import one_thread
 from lut.files import require_writable
 from pnag.delivery.answer import origin_of, origin_text, with_measured
@@ -42,8 +41,6 @@ def print_pairs(
     """Print, for each network of the zoo's file, the network of the run that is at most as slow."""
     if csv is not None:
         require_writable(csv)
-    if verify is not None:
-        load_spec(verify)  # a name that there is not is refused at once
     zoo = read_zoo(path)
     generator = with_measured(Generator.load(directory), directory)
     table = table_of(Run.load(directory))

@@ -149,6 +149,9 @@ def generate(
     limits: dict[str, Any] = {"also": also or (), "max_params": max_params, "max_macs": max_macs, "max_size": max_size}
     reach = {"adb": adb, "serial": serial, "benchmark_model": benchmark_model}
     given: dict[str, Any] = {name: value for name, value in reach.items() if value is not None}
+    _check_reach(given, verify)
+    if verify is not None:
+        _check_device(verify)
     if beside is not None:
         from pnag import cli_beside
 
@@ -174,9 +177,6 @@ def generate(
     _check_lists(csv, report)
     _check_weights(weights, data, wanted=bool(targets or verify))
     _check_finetune(finetune, weights, wanted=bool(targets or verify))
-    _check_reach(given, verify)
-    if verify is not None:
-        _check_device(verify)
     directory = _latest(from_)
     generator = with_measured(Generator.load(directory), directory)
     if points is not None:
@@ -312,10 +312,9 @@ def _check_targets(targets: Sequence[Path], budgets_ms: Sequence[float]) -> None
 
 def _check_device(name: str) -> None:
     """Say at once that there is no device of that name, or all that is wrong with its file."""
-    from devices import load_spec
-    from profiler.measure.sampling import sampling_faults
+    from profiler.measure.sampling import load_device
 
-    load_spec(name, sampling_faults)
+    load_device(name)
 
 
 def _check_weights(weights: Path | None, data: str | None, *, wanted: bool) -> None:

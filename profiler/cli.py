@@ -45,7 +45,7 @@ from profiler.console import (
 )
 from profiler.measure.estimator import ESTIMATORS
 from profiler.measure.journal import begun_with
-from profiler.measure.sampling import sampling_faults, sampling_for
+from profiler.measure.sampling import load_device, sampling_for
 from profiler.measure.session import Sampling
 from profiler.measure.stopping import read_stop
 from profiler.profile import Job, Prepared, measure, prepare
@@ -152,7 +152,7 @@ def profile(
     notes = Notes(collect=check)
     notes.tried("options", lambda: _check_words(max_minutes, statistic, precision))
     deadline_s = math.inf if max_minutes is None else started_s + 60 * max_minutes
-    spec = notes.tried("device", lambda: load_spec(device, sampling_faults))
+    spec = notes.tried("device", lambda: load_device(device))
     spec = spec and _with_options(spec, threads=threads, batch=batch, precision=precision)
     sampling = notes.tried("stop rule", lambda: _sampling(spec, seed, statistic, stop))
     blocks: dict[str, Any] = {

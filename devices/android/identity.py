@@ -10,7 +10,7 @@ from typing import Any
 
 from devices.backend import DeviceInfo
 from devices.errors import DeviceOptionError, RuntimeUnavailableError
-from devices.numbers import digits, spans, whole
+from devices.numbers import digits, spans, turned_fault, whole
 
 CPU = "/sys/devices/system/cpu"
 COMMAND = f"""getprop
@@ -169,8 +169,8 @@ def choose_cores(phone: Phone, threads: int, affinity: str | None) -> tuple[int,
         raise DeviceOptionError(
             f"--affinity {affinity} does not name cores of this phone; they are 0 to {phone.core_count - 1}"
         )
-    if turned := next((f"{first}-{last}" for first, last in parts if last < first), ""):
-        raise DeviceOptionError(f"--affinity {affinity} names no core in {turned}; write the lower one first")
+    if fault := turned_fault(parts):
+        raise DeviceOptionError(f"--affinity {affinity} {fault}")
     cores = {core for first, last in parts for core in range(first, last + 1)}
     if off := sorted(cores & phone.offline):
         raise DeviceOptionError(

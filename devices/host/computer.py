@@ -13,7 +13,7 @@ from typing import Any
 
 from devices.backend import DeviceInfo, DeviceState
 from devices.errors import DeviceOptionError
-from devices.numbers import digits, spans, whole
+from devices.numbers import digits, spans, turned_fault, whole
 from devices.options import Option, shown
 
 AFFINITY = Option("affinity", str, "cores such as 1 or 0,2-3, or none; the quietest unless given")
@@ -186,8 +186,8 @@ def parse_cores(text: str) -> tuple[int, ...]:
     parts = spans(text)
     if parts is None:
         raise DeviceOptionError(f"{shown(text)} is not a list of cores; write for instance 1 or 0,2-3, or none")
-    if turned := next((f"{low}-{high}" for low, high in parts if high < low), ""):
-        raise DeviceOptionError(f"{shown(text)} names no core in {turned}; write the lower one first")
+    if fault := turned_fault(parts):
+        raise DeviceOptionError(f"{shown(text)} {fault}")
     cores = [core for low, high in parts for core in range(low, high + 1)]
     here = allowed_cores()
     if missing := sorted(set(cores) - set(here)):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from devices import DeviceSpec
+from devices import DeviceSpec, load_spec
 from devices.errors import UnknownDeviceError
 from devices.options import shown, told_together
 from lut.words import quoted
@@ -41,6 +41,14 @@ _TOO_MUCH = 1e6
 _STOP = "stop"  # a rule by its name with its parameters, as --stop takes it
 
 
+def load_device(name: str) -> DeviceSpec:
+    """A device's spec to measure by: all that is wrong with its file, [sampling] too, is said together.
+
+    Raises `UnknownDeviceError`.
+    """
+    return load_spec(name, sampling_faults)
+
+
 def sampling_for(spec: DeviceSpec, seed: int = 0, statistic: str = "quiet") -> Sampling:
     """The settings for a device. Raises one `UnknownDeviceError` for all keys and values that make no sense."""
     if faults := sampling_faults(spec.sampling):
@@ -57,7 +65,7 @@ def sampling_for(spec: DeviceSpec, seed: int = 0, statistic: str = "quiet") -> S
 
 
 def sampling_faults(values: Mapping[str, Any]) -> list[str]:
-    """All that is wrong with the table [sampling] of a spec; `load_spec` says it with what else is wrong there."""
+    """All that is wrong with the table [sampling] of a spec; `load_device` says it with what else is wrong there."""
     faults = []
     if unknown := [quoted(key, 60) for key in values if key not in (*_FIELDS, _STOP)]:
         known = ", ".join((*_FIELDS, _STOP))

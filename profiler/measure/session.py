@@ -150,7 +150,7 @@ class Session:
         self._before = self._after = DeviceState()
         self._off_segments = self._segments = 0
         self._resumed = sum(map(len, self._visits.values()))
-        self._told_of_wandering = False
+        self._told_rounds = float(sampling.stop.min_rounds)  # so many for each unit the watcher knows of
         self._share = TimeShare(self._units, started_s=clock(), deadline_s=deadline_s)
 
     # -- what is left to do ---------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class Session:
         timed = [visit for visit in visits if not visit.failure]
         stop = self._sampling.stop
         if self._wanders():
-            return len(timed) >= self._wandering_rounds() * stop.min_rounds
+            return len(timed) >= self._least_rounds()
         if len(timed) >= stop.max_rounds:
             return True
         if len(timed) < stop.min_rounds and math.isinf(stop.max_time_s):
@@ -182,20 +182,17 @@ class Session:
         """Whether the device's speed wanders and is to be taken out of all visits together."""
         return self._estimator.undisturbed and wanders(self._monitor.readings_ms, self._monitor.is_usual)
 
-    @property
-    def _rounds_are_open(self) -> bool:
-        """Whether the stop rule leaves the number of rounds to the session."""
-        return self._sampling.stop.rule != "rounds"
+    def _by_wandering(self) -> bool:
+        """Whether it wanders, and the stop rule leaves the rounds to the session."""
+        return self._sampling.stop.rule != "rounds" and self._wanders()
 
-    def _wandering_rounds(self) -> float:
-        """How many times the least rounds are wanted on a device that wanders."""
-        if not self._rounds_are_open:
-            return 1.0
-        wanted = self._sampling.wandering_rounds
-        return wanted if self._now_s() < self._sampling.wandering_s else min(wanted, _FEWEST_WANDERING)
-
-    def _in_short_visits(self) -> bool:
-        return self._rounds_are_open and self._wanders()
+    def _least_rounds(self) -> float:
+        """How many rounds each unit needs at least; on a device that wanders, how many are enough."""
+        sampling, times = self._sampling, 1.0
+        if self._by_wandering():
+            over = self._now_s() >= sampling.wandering_s
+            times = min(sampling.wandering_rounds, _FEWEST_WANDERING) if over else sampling.wandering_rounds
+        return times * sampling.stop.min_rounds
 
     def _judged(self, visit: Visit) -> Visit:
         return judged(visit, self._monitor.is_usual) if self._monitor.readings_ms else visit
@@ -269,7 +266,7 @@ class Session:
         return segment, visits
 
     def _visit(self, unit: Unit, number: int) -> Visit:
-        how = self._sampling.slice_of(unit.role, wandering=self._in_short_visits())
+        how = self._sampling.slice_of(unit.role, wandering=self._by_wandering())
         at_s = self._now_s()
         try:
             samples = self._pool.get(unit.name).measure(how)
@@ -320,12 +317,10 @@ class Session:
     def _tell(self, segment: Sequence[Unit], number: int) -> None:
         if self._watcher is None:
             return
-        if self._in_short_visits() and not self._told_of_wandering:
-            self._told_of_wandering = True
-            stop, rounds = self._sampling.stop, self._sampling.wandering_rounds
-            self._watcher.extend(math.ceil((rounds - 1) * stop.min_rounds * len(self._units)))
-        least = self._sampling.stop.min_rounds * (self._sampling.wandering_rounds if self._told_of_wandering else 1)
-        more = sum(not self.finished(unit) and len(self._visits[unit.name]) >= least for unit in segment)
+        if (least := self._least_rounds()) > self._told_rounds:
+            self._watcher.extend(math.ceil((least - self._told_rounds) * len(self._units)))
+            self._told_rounds = least
+        more = sum(not self.finished(unit) and len(self._visits[unit.name]) >= self._told_rounds for unit in segment)
         if more:
             self._watcher.extend(more)
         self._watcher.advance(len(segment), f"round {number + 1}, reference {self._monitor.drift:+.1%}")
@@ -380,7 +375,7 @@ class Session:
 
     def _why_stopped(self, unit: Unit) -> str:
         timed = [visit for visit in self._visits[unit.name] if not visit.failure]
-        if self._in_short_visits():
+        if self._by_wandering():
             return "wandering" if self.finished(unit) else "the time was up"
         if why := self._rule(timed).reason:
             return why

@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from devices import DeviceInfo, load_spec, open_backend
+from devices import DeviceInfo, open_backend
 from devices.backend import ArtefactFormat
 from lut.table import LatencyTable
 from profiler.build.artefacts import ArtefactCache, open_factory
 from profiler.build.modules import Network
-from profiler.measure.sampling import sampling_faults, sampling_for
+from profiler.measure.sampling import load_device, sampling_for
 from profiler.progress import Progress
 from profiler.verification.as_profiled import as_profiled, difference
 from profiler.verification.pairs import PairedResult, Subject, verify_in_pairs
@@ -63,7 +63,7 @@ def measure_networks(
     Files of the table's networks come from `cache`. `options` go to the back-end. Raises `UnknownDeviceError`,
     `DeviceMismatchError` unless `allow_mismatch`, `ExportError`, and what else the back-end raises.
     """
-    spec = load_spec(device, sampling_faults)
+    spec = load_device(device)
     if table is not None:
         spec, said = as_profiled(spec, table.metadata)
         options = {**said, **options}

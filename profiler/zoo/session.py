@@ -9,14 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from devices import load_spec, open_backend
+from devices import open_backend
 from devices.backend import Artefact, ArtefactFormat, Backend
 from lut.blocks import BlockSpec, parse_block
 from lut.table import LatencyTable
 from profiler.build.artefacts import Ahead, ArtefactCache, NetworkFactory, ahead_of, open_factory
 from profiler.measure.journal import Journal
 from profiler.measure.plan import Unit, block_units
-from profiler.measure.sampling import sampling_faults, sampling_for
+from profiler.measure.sampling import load_device, sampling_for
 from profiler.measure.session import Sampling
 from profiler.profile import Job, Prepared, measure, prepare
 from profiler.progress import Progress
@@ -118,7 +118,7 @@ def zoo_sessions(
 
     `tell` is told what differs all the same; `options` say how to reach the device. Raises what opening it does.
     """
-    spec, said = as_profiled(load_spec(device, sampling_faults), table.metadata)
+    spec, said = as_profiled(load_device(device), table.metadata)
     backend = open_backend(spec, **{**said, **options})
     try:
         found = backend.device()

@@ -53,9 +53,10 @@ def adb_key_path(home: Path) -> Path:
     return home / ".android" / "adbkey"
 
 
-def own_key_path(home: Path) -> Path:
-    """Where ours lies: `$XDG_CONFIG_HOME/pnag/adbkey`, or below `~/.config`."""
-    return (config_folder(home) or home) / _NAME
+def own_key_path(home: Path | None) -> Path | None:
+    """Where ours lies: `$XDG_CONFIG_HOME/pnag/adbkey`, or below `~/.config`; None where there is neither."""
+    folder = config_folder(home)
+    return None if folder is None else folder / _NAME
 
 
 def load_signer(home: Path | None = None) -> Signer:
@@ -66,10 +67,10 @@ def load_signer(home: Path | None = None) -> Signer:
     home = home or home_folder()
     if home is not None and (known := _read(adb_key_path(home))):
         return known
-    folder = config_folder(home)
-    if folder is None:
+    own = own_key_path(home)
+    if own is None:
         raise RuntimeUnavailableError("there is no home folder to keep a key for the phone in; set HOME to a folder")
-    return _read(folder / _NAME) or _create(folder / _NAME)
+    return _read(own) or _create(own)
 
 
 def _read(path: Path) -> Signer | None:

@@ -218,6 +218,11 @@ def test_another_version_is_refused(generator, tmp_path):
         Generator.load(tmp_path)
 
 
+def run_python(code):
+    """What a Python of its own prints."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+
 def test_generating_imports_neither_torch_nor_pandas_nor_scipy(generator, tmp_path):
     generator.save(tmp_path)
     code = (
@@ -226,7 +231,7 @@ def test_generating_imports_neither_torch_nor_pandas_nor_scipy(generator, tmp_pa
         "print(candidate.architecture);"
         "print([m for m in ('torch', 'pandas', 'pyarrow', 'scipy', 'sklearn', 'onnx') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     architecture, loaded = done.stdout.splitlines()
     assert Architecture.parse(architecture) == generator.generate(80.0).architecture
     assert loaded == "[]"
@@ -240,7 +245,7 @@ def test_the_command_answers_without_what_it_does_not_need(generator, tmp_path):
         "try: main()\n"
         "finally: print(*sys.modules, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     assert "budget 80 ms" in done.stdout
     heavy = "torch pandas pyarrow scipy sklearn onnx yaml matplotlib bokeh PIL rich pydantic"  # libraries
     heavy += " devices importlib.metadata email.message tomllib"  # each a thirtieth of the time or more
